@@ -1,0 +1,56 @@
+"""Types of values: a logical shape (NCHW for images) and a dtype, never a memory layout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+Dim = int | str
+"""An extent: a number, or a symbol that is bound later (``N``, the batch, at each call)."""
+
+BATCH = "N"
+"""The symbol of the batch, the one symbol that may still be unbound when a graph is compiled."""
+
+DTYPES = ("float32", "float64", "float16", "int64", "int32", "uint8", "int8", "bool")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """The type of a value: ``TensorType(("N", 3, 224, 224))`` is a batch of RGB images in float32."""
+
+    shape: tuple[Dim, ...]
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    def bind(self, symbols: Mapping[str, int]) -> TensorType:
+        """The same type with the symbols that ``symbols`` names replaced by their extents."""
+        return TensorType(
+            tuple(symbols.get(d, d) if isinstance(d, str) else d for d in self.shape), self.dtype
+        )
+
+    def symbols(self) -> set[str]:
+        return {d for d in self.shape if isinstance(d, str)}
+
+    def elements(self, batch: int = 1) -> int:
+        """Number of elements at batch size ``batch``; every other extent must be a number."""
+        return math.prod(self.extents(batch))
+
+    def extents(self, batch: int = 1) -> tuple[int, ...]:
+        """The shape in numbers at batch size ``batch``."""
+        return tuple(int(d) for d in self.bind({BATCH: batch}).shape)
+
+    def nbytes(self, batch: int = 1) -> int:
+        """Bytes of a dense array of this type at batch size ``batch``."""
+        return self.elements(batch) * np.dtype(self.dtype).itemsize
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
