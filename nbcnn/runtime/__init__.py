@@ -1,0 +1,1 @@
+"""Runs callables on buffers: code cache, step driver, threads. Knows no graphs and no ops."""
