@@ -3,7 +3,7 @@
 ``activate(v, ACT, a, b)`` applies activation ``ACT`` (an int literal, see ``activation_ids``) with
 its float32 arguments; ``emit_activation`` is the same one level down.  NaN gives NaN; finite
 arguments and infinities never do.  Errors against float64, in ulps of max(|f(x)|, 2**-100), over
-all float32 x, with and without FMA (tests/kernels/cpu/test_activations.py holds the bounds):
+all float32 x, with and without FMA (tests/kernels/cpu/test_activation_code.py holds the bounds):
 
 clamp 0, leaky_relu 0.5, elu 3, sigmoid 3, tanh 3, silu 4, hard_sigmoid 1.5 (of |a x| + |b|),
 hard_swish 3, gelu 6, gelu_tanh 6 + 3 |ln f(x)| (a relative error of u is u times that in exp(u)).

@@ -11,7 +11,7 @@ Nothing here is fast-math: NaN and infinities follow IEEE 754 unless a docstring
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -162,9 +162,55 @@ def store_first(addr: Scalar, x: V, n: Scalar) -> None:
 def load_first(bd: Builder, addr: Scalar, n: Scalar, lanes: int) -> V:
     """The first ``n`` lanes from ``addr`` and zeros; no byte past them is read."""
     kind = vector(lanes)
-    args = [pointer(bd, addr, kind), ir.Constant(I32, 4), first_mask(bd, n, lanes),
-            zero(bd, lanes).v]  # fmt: skip
-    return V(bd, call(bd, f"llvm.masked.load.v{lanes}f32.p0", kind, args))
+    with bd.if_else(bd.icmp_signed(">=", n, i64(lanes)), likely=True) as (full, partial):
+        with full:
+            whole, from_full = load(bd, addr, lanes).v, bd.block
+        with partial:
+            args = [pointer(bd, addr, kind), ir.Constant(I32, 4), first_mask(bd, n, lanes),
+                    zero(bd, lanes).v]  # fmt: skip
+            some = call(bd, f"llvm.masked.load.v{lanes}f32.p0", kind, args)
+            from_partial = bd.block
+    value = bd.phi(kind)
+    value.add_incoming(whole, from_full)
+    value.add_incoming(some, from_partial)
+    return V(bd, value)
+
+
+def loop(
+    bd: Builder,
+    start: Scalar,
+    stop: Scalar,
+    step: int,
+    carried: Sequence[Scalar],
+    body: Callable[[Scalar, list[Scalar]], Sequence[Scalar]],
+) -> list[Scalar]:
+    """``for index in range(start, stop, step): carried = body(index, carried)``; the last carried.
+
+    The carried values stay in registers (phi nodes), which is why a micro-kernel wants this rather
+    than a loop of Numba's over variables.
+    """
+    before = bd.block
+    inside, after = bd.append_basic_block("loop"), bd.append_basic_block("after")
+    bd.cbranch(bd.icmp_signed("<", start, stop), inside, after)
+    bd.position_at_end(inside)
+    index = bd.phi(start.type)
+    index.add_incoming(start, before)
+    values = [bd.phi(value.type) for value in carried]
+    for phi, value in zip(values, carried, strict=True):
+        phi.add_incoming(value, before)
+    done = list(body(index, list(values)))
+    bottom = bd.block
+    following = bd.add(index, ir.Constant(start.type, step))
+    index.add_incoming(following, bottom)
+    for phi, value in zip(values, done, strict=True):
+        phi.add_incoming(value, bottom)
+    bd.cbranch(bd.icmp_signed("<", following, stop), inside, after)
+    bd.position_at_end(after)
+    results = [bd.phi(value.type) for value in carried]
+    for phi, first, last in zip(results, carried, done, strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(last, bottom)
+    return results
 
 
 def fma(a: V, b: V | float, c: V | float) -> V:

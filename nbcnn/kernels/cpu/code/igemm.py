@@ -1,0 +1,246 @@
+"""Indirect GEMM over NHWC: every dense convolution and every fully connected layer.
+
+The left matrix is never formed: row i of a block of MR output pixels reads, for each tap of the
+filter, K consecutive floats (the channels) at an offset that an int32 table holds, so one
+micro-kernel serves every stride, padding and dilation (M. Dukhan, "The Indirect
+Convolution Algorithm", arXiv:1907.02129).  The right matrix is packed in panels of NR = NV * LANES
+output channels.  A tile of MR x NR accumulators stays in registers over all taps and channels.
+
+Argument block (addresses in bytes; strides, pitches and steps in float elements):
+
+==  ==================================================================================
+ 0  a: input, first image
+ 1  table: int32 offsets in elements from the image (and group) base; NO_ROW: zeros
+ 2  zeros: at least K zero floats
+ 3  weights, float32 [groups][panels][taps * K][NR], 64-byte aligned
+ 4  bias, float32 [groups][panels * NR]
+ 5  out, first image
+ 6  res: what RES adds, first image (ignored if RES is 0)
+ 7  K: channels per tap, contiguous
+ 8  taps
+ 9  rows per image, P
+10  images
+11  a image stride
+12  out image stride      13  out pixel pitch
+14  res image stride      15  res pixel pitch
+16  n_store: output channels stored per group; panels = ceil(n_store / NR)
+17  groups                18  a group stride       19  out and res group stride
+20  a step per block of MR rows (0 unless one table block serves all)
+21  table step per block of MR rows, in int32 entries (0 if one table block serves all)
+22  act a, float32 bits   23  act b, float32 bits
+24  order: 0 panels outer, row blocks inner; 1 row blocks outer, panels inner
+==  ==================================================================================
+
+Row i of block p at tap t reads K floats from
+``a + image * [11] + group * [18] + p * [20] + table[p * [21] + t * MR + i]``.
+Rows past P in the last block are read (the table repeats a valid row, or the arena has slack) and
+never stored.  The share of a part is a contiguous range of tiles, blocks never straddle images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from nbcnn.kernels.cpu.code import emit
+from nbcnn.kernels.cpu.code.activations import CHEAP, emit_activation
+from nbcnn.kernels.cpu.code.emit import F32, I8, I32, Builder, Scalar, V, i64
+from nbcnn.kernels.cpu.code.simd import arg, argf, literal
+
+NO_ROW = -(2**31)
+"""Table entry of a row that lies in the padding: it reads zeros."""
+
+_CHAINS = 8  # FMA latency (4 cycles) x FMAs a cycle (2): fewer accumulators than this would wait
+_AHEAD = 2048  # bytes of weights to prefetch ahead, where a tile streams them from memory
+
+
+def _products(
+    bd: Builder, mr: int, nv: int, lanes: int, unroll: int, a: list[Scalar], bias: Scalar
+) -> list[V]:
+    """bias + sum over taps and channels, for the mr x nv vectors of a tile, row by row.
+
+    ``a`` is base, table, zeros, weights, K in bytes, taps.
+    """
+    base, table, zeros, weights, k_bytes, taps = a
+    width = 4 * lanes
+    # A tile of few rows has too few chains of dependent FMAs: split the sum over k.
+    split = min(unroll, -(-_CHAINS // (mr * nv)))
+    row = [emit.load(bd, bd.add(bias, i64(j * width)), lanes, align=4).v for j in range(nv)]
+    acc = row * mr + [emit.zero(bd, lanes).v] * (mr * nv * (split - 1))
+
+    def steps(count: int, rows: list[Scalar]) -> Callable[[Scalar, list[Scalar]], list[Scalar]]:
+        def body(k: Scalar, carried: list[Scalar]) -> list[Scalar]:
+            at, *acc = carried
+            for u in range(count):
+                right = []
+                for j in range(nv):
+                    place = bd.add(at, i64((u * nv + j) * width))
+                    right.append(emit.load(bd, place, lanes, align=width))
+                    if mr == 1 and (u * nv + j) * width % 64 == 0:
+                        emit.prefetch(bd, bd.add(place, i64(_AHEAD)))
+                for i in range(mr):
+                    value = emit.load_scalar(bd, bd.add(bd.add(rows[i], k), i64(4 * u)), F32)
+                    left = emit.splat(bd, value, lanes)
+                    for j in range(nv):
+                        c = (u % split * mr + i) * nv + j
+                        acc[c] = emit.fma(left, right[j], V(bd, acc[c])).v
+            return [bd.add(at, i64(count * nv * width)), *acc]
+
+        return body
+
+    def tap(t: Scalar, carried: list[Scalar]) -> list[Scalar]:
+        rows = []
+        for i in range(mr):
+            entry = bd.add(table, bd.mul(t, i64(4 * mr)))
+            offset = emit.load_scalar(bd, bd.add(entry, i64(4 * i)), I32)
+            there = bd.add(base, bd.shl(bd.sext(offset, emit.I64), i64(2)))
+            absent = bd.icmp_signed("==", offset, ir.Constant(I32, NO_ROW))
+            rows.append(bd.select(absent, zeros, there))
+        start = i64(0)
+        if unroll > 1:
+            whole = bd.sub(k_bytes, bd.srem(k_bytes, i64(4 * unroll)))
+            carried = emit.loop(bd, start, whole, 4 * unroll, carried, steps(unroll, rows))
+            start = whole
+        return emit.loop(bd, start, k_bytes, 4, carried, steps(1, rows))
+
+    acc = emit.loop(bd, i64(0), taps, 1, [weights, *acc], tap)[1:]
+    sums = [V(bd, value) for value in acc[: mr * nv]]
+    for s in range(1, split):
+        sums = [x + V(bd, y) for x, y in zip(sums, acc[s * mr * nv :], strict=False)]
+    return sums
+
+
+def _finish(bd: Builder, tile: list[V], mr: int, nv: int, act: int, res_kind: int, a: list[Scalar]) -> None:
+    """Residual, activation and store of a tile.
+
+    ``a`` is out, res, rows to store, channels to store, out pitch and res pitch in bytes, and the
+    two arguments of the activation.
+    """
+    out, res, rows, cols, out_pitch, res_pitch, act_a, act_b = a
+    lanes = tile[0].lanes
+    width = 4 * lanes
+    act_a, act_b = emit.splat(bd, act_a, lanes), emit.splat(bd, act_b, lanes)
+
+    def value(x: V, load_res: Callable[[], V]) -> V:
+        if res_kind == 1:
+            x = x + load_res()
+        x = emit_activation(act, x, act_a, act_b)
+        return x + load_res() if res_kind == 2 else x
+
+    def whole() -> None:
+        for i in range(mr):
+            to = bd.add(out, bd.mul(out_pitch, i64(i)))
+            other = bd.add(res, bd.mul(res_pitch, i64(i)))
+            for j in range(nv):
+                place = bd.add(other, i64(j * width))
+                x = value(tile[i * nv + j], lambda at=place: emit.load(bd, at, lanes))
+                emit.store(bd.add(to, i64(j * width)), x)
+
+    def row_by_row() -> None:
+        # Through memory, so that the code of a row exists once: an exponential for each vector of
+        # the tile would be far larger than the product itself.
+        scratch = cgutils.alloca_once(bd, ir.ArrayType(I8, mr * nv * width))
+        scratch = bd.ptrtoint(scratch, emit.I64)
+        for c, x in enumerate(tile):
+            emit.store(bd.add(scratch, i64(c * width)), x)
+
+        def row(i: Scalar, carried: list[Scalar]) -> list[Scalar]:
+            source, to, other = carried
+            for j in range(nv):
+                x = emit.load(bd, bd.add(source, i64(j * width)), lanes)
+                place, left = bd.add(other, i64(j * width)), bd.sub(cols, i64(j * lanes))
+                x = value(x, lambda at=place, n=left: emit.load_first(bd, at, n, lanes))
+                emit.store_first(bd.add(to, i64(j * width)), x, left)
+            source = bd.add(source, i64(nv * width))
+            return [source, bd.add(to, out_pitch), bd.add(other, res_pitch)]
+
+        emit.loop(bd, i64(0), rows, 1, [scratch, out, res], row)
+
+    if act not in CHEAP:
+        row_by_row()
+        return
+    all_rows = bd.icmp_signed(">=", rows, i64(mr))
+    all_cols = bd.icmp_signed(">=", cols, i64(nv * lanes))
+    with bd.if_else(bd.and_(all_rows, all_cols), likely=True) as (then, otherwise):
+        with then:
+            whole()
+        with otherwise:
+            row_by_row()
+
+
+@intrinsic(prefer_literal=True)
+def _tile(tc, mr, nv, lanes, act, res_kind, unroll,
+          base, table, zeros, weights, k_bytes, taps, bias,
+          out, res, rows, cols, out_pitch, res_pitch, act_a, act_b):  # fmt: skip
+    """One tile of the product; addresses and pitches in bytes, rows and cols: what to store."""
+    names = ("MR", "NV", "LANES", "ACT", "RES", "UNROLL")
+    constants = (mr, nv, lanes, act, res_kind, unroll)
+    values = [literal(c, name) for c, name in zip(constants, names, strict=True)]
+    m, n, wide, code, kind, u = values
+
+    def emit_tile(context: Any, bd: Any, sig: Any, args: Any) -> Any:
+        a = list(args[6:])
+        tile = _products(bd, m, n, wide, u, a[:6], a[6])
+        _finish(bd, tile, m, n, code, kind, a[7:])
+        return context.get_dummy_value()
+
+    return types.void(*constants, *[types.intp] * 13, types.float32, types.float32), emit_tile
+
+
+def make(MR: int, NV: int, LANES: int, ACT: int, RES: int, UNROLL: int) -> Callable[[int, int, int], None]:
+    """Kernel for tiles of MR pixels x NV vectors of LANES channels.
+
+    ACT is a code of ``activation_ids``; RES 0: no residual, 1: added before the activation,
+    2: after it; UNROLL: channels per iteration (any K works, multiples of UNROLL are fastest).
+    ``nbcnn.kernels.cpu.tiles`` chooses MR, NV and UNROLL.
+    """
+    NR = NV * LANES
+
+    def igemm(args, part, parts):
+        a, table, zeros, weights, bias = (
+            arg(args, 0), arg(args, 1), arg(args, 2), arg(args, 3), arg(args, 4))  # fmt: skip
+        out, res, k, taps, pixels = (
+            arg(args, 5), arg(args, 6), arg(args, 7), arg(args, 8), arg(args, 9))  # fmt: skip
+        images, n_store, groups, order = arg(args, 10), arg(args, 16), arg(args, 17), arg(args, 24)
+        out_pitch, res_pitch = 4 * arg(args, 13), 4 * arg(args, 15)
+        a_step, table_step = 4 * arg(args, 20), 4 * arg(args, 21)
+        act_a, act_b = argf(args, 22), argf(args, 23)
+
+        blocks, panels = (pixels + MR - 1) // MR, (n_store + NR - 1) // NR
+        inner, outer = (blocks, panels) if order == 0 else (panels, blocks)
+        panel_bytes = 4 * NR * taps * k
+        total = images * groups * inner * outer
+        at, stop = total * part // parts, total * (part + 1) // parts
+        while at < stop:
+            # One run of the inner loop, or the part of it that is in our share.
+            line = at // inner
+            first = at - line * inner
+            last = min(inner, first + stop - at)
+            plane = line // outer
+            fixed = line - plane * outer
+            image = plane // groups
+            group = plane - image * groups
+            to = out + 4 * (image * arg(args, 12) + group * arg(args, 19))
+            other = res + 4 * (image * arg(args, 14) + group * arg(args, 19))
+            base = a + 4 * (image * arg(args, 11) + group * arg(args, 18))
+            first_panel = group * panels
+            for i in range(first, last):
+                panel, block = (fixed, i) if order == 0 else (i, fixed)
+                row = block * MR
+                _tile(
+                    MR, NV, LANES, ACT, RES, UNROLL,
+                    base + block * a_step, table + block * table_step, zeros,
+                    weights + (first_panel + panel) * panel_bytes, 4 * k, taps,
+                    bias + (first_panel + panel) * (4 * NR),
+                    to + row * out_pitch + panel * (4 * NR),
+                    other + row * res_pitch + panel * (4 * NR),
+                    min(MR, pixels - row), n_store - panel * NR, out_pitch, res_pitch,
+                    act_a, act_b,
+                )  # fmt: skip
+            at += last - first
+
+    return igemm
