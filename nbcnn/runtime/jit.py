@@ -31,8 +31,10 @@ from nbcnn.target import Target
 
 KERNEL_ARGS = (types.intp, types.intp, types.intp)
 
-# Declared, never defined: a call that survives optimisation proves that the kernel may raise.
+# Declared only: a call that survives optimisation shows that the kernel may raise. Numba's own
+# engine finalises each module that it optimises, and would end the process over an unknown name.
 _MAY_RAISE = "nbcnn_kernel_may_raise"
+llvm.add_symbol(_MAY_RAISE, llvm.address_of_symbol("abort") or 1)
 
 
 def device(function: Callable | None = None, *, inline: bool = True, fastmath: Iterable[str] = ()):

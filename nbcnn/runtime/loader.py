@@ -35,12 +35,12 @@ def load_object(code: bytes, symbol: str, target: Target) -> int:
     """Address of ``symbol`` in ``code``, which stays loaded until the process ends.
 
     Not thread-safe; codecache holds its lock. Names that the object leaves open are looked up in
-    the process (the C math library is there). Raises NbcnnError when one is missing; ORC reports
-    that, where MCJIT would end the process.
+    the process (the C math library is there). Raises NbcnnError when one is missing (ORC prints
+    its name on stderr), where MCJIT would end the process.
     """
     global _engine, _count
     if _engine is None:
-        _engine = llvm.create_lljit_compiler(target_machine(target), suppress_errors=True)
+        _engine = llvm.create_lljit_compiler(target_machine(target))
         _engine._owned = True  # never freed: daemon threads may still run kernels at exit
     _count += 1
     library = llvm.JITLibraryBuilder().add_object_img(code).add_current_process()

@@ -1,7 +1,8 @@
 """The text a kernel is made of: its factory's module and all it imports, found without importing.
 
-Only modules of the factory's own top-level package count; Numba and llvmlite enter the cache key
-by version. Parent packages' ``__init__`` count when something is imported *from* them.
+Only modules of nbcnn and of the importing module's own top-level package count; Numba and
+llvmlite enter the cache key by version. A parent package's ``__init__`` counts when something is
+imported *from* it.
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ def _read(module: str) -> _Source:
 
 
 def _imports(tree: ast.AST, package: str) -> Iterator[str]:
-    """Modules of the same top-level package that ``tree`` imports anywhere, functions included."""
-    top = package.partition(".")[0]
+    """Modules of nbcnn or of the same top-level package that ``tree`` imports, anywhere in it."""
+    ours = {"nbcnn", package.partition(".")[0]}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -75,7 +76,7 @@ def _imports(tree: ast.AST, package: str) -> Iterator[str]:
             names = list(_from_names(node, package))
         else:
             continue
-        yield from (name for name in names if name.partition(".")[0] == top and _path(name))
+        yield from (name for name in names if name.partition(".")[0] in ours and _path(name))
 
 
 def _from_names(node: ast.ImportFrom, package: str) -> Iterator[str]:

@@ -1,0 +1,8 @@
+from nbcnn.runtime import jit
+
+BONUS = 100
+
+
+@jit.device
+def bonus(value):
+    return value + BONUS
