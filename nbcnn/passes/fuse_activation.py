@@ -1,0 +1,44 @@
+"""Compute an activation together with the node before it, while its values are in registers.
+
+    f(op(x)): the same values, one node fewer that reads and writes memory
+
+for ``op`` a convolution, dense layer, addition, multiplication, or a fused node of these that does not end
+in an activation already. Refused when anything else needs the value before the activation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from nbcnn.ir import Rewriter
+from nbcnn.passes import fusing
+from nbcnn.passes.base import EXACT, Pass
+
+_CARRIERS = frozenset({"conv2d", "dense", "add", "mul"})
+
+
+@dataclass(frozen=True)
+class FuseActivation(Pass):
+    """conv2d, dense, add, mul or fused, then an activation: one fused node."""
+
+    name: ClassVar[str] = "fuse-activation"
+    contract: ClassVar = EXACT
+
+    def run(self, rw: Rewriter) -> None:
+        for node in rw.graph.nodes:
+            if node.op.name not in fusing.ACTIVATIONS:
+                continue
+            producer = rw.graph.producer(node.data[0])
+            if producer is None:
+                continue
+            last = fusing.parts(producer)[-1].op.name
+            if last in fusing.ACTIVATIONS and len(fusing.parts(producer)) > 1:
+                rw.refuse(node.name, f"'{producer.name}' ends in an activation already")
+            elif last in _CARRIERS:
+                if why := fusing.obstacle(rw.graph, producer, node):
+                    rw.refuse(node.name, why)
+                elif rw.begin(node.name, f"fused with '{producer.name}'"):
+                    fusing.merge(rw, producer, node)
+                else:
+                    return

@@ -1,0 +1,58 @@
+"""Let a convolution add the other branch to its result as it stores it.
+
+    y = f(conv(x)) + r: the convolution starts from, or ends with, r instead of writing a plane
+                        that an addition reads back
+
+``f`` is an activation that sits between the two (Darknet's order) or nothing (ResNet's, where the activation
+follows the addition and `fuse-activation` takes it along). Refused when the convolution's value has other
+readers, and when the two operands differ in type: a fused addition does not broadcast. When both
+operands are convolutions, the one that comes last takes the addition, so that the other's value is ready.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from nbcnn.ir import Graph, Node, Rewriter
+from nbcnn.passes import fusing
+from nbcnn.passes.base import EXACT, Pass
+
+
+@dataclass(frozen=True)
+class FuseResidualAdd(Pass):
+    """conv2d (fused or not), then an add of two values of one type: one fused node."""
+
+    name: ClassVar[str] = "fuse-residual-add"
+    contract: ClassVar = EXACT
+
+    def run(self, rw: Rewriter) -> None:
+        nodes = rw.graph.nodes
+        place = {node.name: i for i, node in enumerate(nodes)}
+        for node in nodes:
+            add = fusing.parts(node)[0]
+            if add.op.name != "add":
+                continue
+            makers = {v: rw.graph.producer(v) for v in add.data}
+            convs = [m for m in makers.values() if m is not None and _takes_an_addition(m)]
+            refused = {conv.name: _obstacle(rw.graph, conv, node, add) for conv in convs}
+            free = [conv for conv in convs if refused[conv.name] is None]
+            if free:
+                conv = max(free, key=lambda c: place[c.name])
+                if not rw.begin(node.name, f"fused with '{conv.name}'"):
+                    return
+                fusing.merge(rw, conv, node)
+            elif convs:
+                rw.refuse(node.name, "; ".join(dict.fromkeys(why for why in refused.values() if why)))
+
+
+def _takes_an_addition(node: Node) -> bool:
+    ops = [n.op.name for n in fusing.parts(node)]
+    return ops[0] == "conv2d" and "add" not in ops
+
+
+def _obstacle(graph: Graph, conv: Node, reader: Node, add: Node) -> str | None:
+    types = graph.types(add.data)
+    if len(set(types)) > 1:
+        return f"{' and '.join(map(str, types))} differ, and a fused add does not broadcast"
+    return fusing.obstacle(graph, conv, reader)

@@ -1,0 +1,30 @@
+"""Remove what reaches no graph output: dead branches, and weights that nothing reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from nbcnn.ir import Rewriter
+from nbcnn.passes.base import EXACT, Pass
+
+
+@dataclass(frozen=True)
+class RemoveDead(Pass):
+    """Nodes and weights that no graph output depends on; each rewrite removes one dead branch."""
+
+    name: ClassVar[str] = "remove-dead"
+    contract: ClassVar = EXACT
+
+    def run(self, rw: Rewriter) -> None:
+        names = [node.name for node in reversed(rw.graph.nodes)] + list(rw.graph.weights)
+        for name in names:
+            if name not in rw.graph:
+                continue  # went with the branch that it fed
+            node = None if rw.graph.is_weight(name) else rw.graph.node(name)
+            values = node.outputs if node else (name,)
+            if any(rw.graph.readers(v) or rw.graph.is_output(v) for v in values):
+                continue
+            if not rw.begin(name, "reaches no output"):
+                return
+            rw.erase_dead(values[:1])
