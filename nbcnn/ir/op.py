@@ -92,6 +92,17 @@ class Op:
         """Length of the longest sum that makes one output element: error bounds grow with it."""
         return 1
 
+    def error(
+        self, arrays: Sequence[np.ndarray], bounds: Sequence[np.ndarray], u: float
+    ) -> tuple[np.ndarray, ...]:
+        """Elementwise bound on |computed - exact| for an implementation of unit roundoff ``u``.
+
+        ``arrays`` are exact operands in float64, ``bounds`` how far each may already be off (the same
+        shapes, not negative). The default holds for what rounds nothing and obeys
+        |f(x + e) - f(x)| <= f(|e|): moves, maxima, relu. Everything else overrides it.
+        """
+        return self.reference(*bounds)
+
     @classmethod
     def samples(cls) -> Iterator[Sample]:
         """Small edge-first cases, good and bad, that every generic test runs."""

@@ -16,7 +16,7 @@ import numpy as np
 from nbcnn.errors import ShapeError
 from nbcnn.ir.op import Op, Param, Sample
 from nbcnn.ir.types import TensorType
-from nbcnn.ops import window
+from nbcnn.ops import rounding, window
 
 
 @dataclass(frozen=True)
@@ -60,30 +60,33 @@ class Conv2d(Op):
             raise ShapeError(
                 f"{c} input and {self.channels} output channels do not divide into {self.groups} groups"
             )
-        top, left, bottom, right = self.pads(types[0])
-        oh = (h + top + bottom - self.dilation[0] * (self.kernel[0] - 1) - 1) // self.stride[0] + 1
-        ow = (w + left + right - self.dilation[1] * (self.kernel[1] - 1) - 1) // self.stride[1] + 1
-        if oh < 1 or ow < 1:
-            raise ShapeError(f"kernel {self.kernel} is larger than the padded plane of {types[0]}")
-        return (TensorType((n, self.channels, oh, ow), types[0].dtype),)
+        out = window.output_size((h, w), self.pads(types[0]), self.kernel, self.stride, self.dilation)
+        return (TensorType((n, self.channels, *out), types[0].dtype),)
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
+        # One matrix product a tap, batched over images and groups: needs no copy of the windows.
         x, weight, *bias = arrays
         if self.flip:
             weight = weight[:, :, ::-1, ::-1]
         top, left, bottom, right = self.pads(TensorType(x.shape))
-        oh, ow = self.infer(TensorType(x.shape))[0].extents()[2:]
+        n, _, oh, ow = self.infer(TensorType(x.shape))[0].extents()
         x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
-        windows = window.patches(x, self.kernel, self.stride, self.dilation, (oh, ow))
         size_in, size_out = x.shape[1] // self.groups, self.channels // self.groups
-        y = np.empty((x.shape[0], self.channels, oh, ow), np.result_type(x, weight))
-        for g in range(self.groups):
-            ins, outs = slice(g * size_in, (g + 1) * size_in), slice(g * size_out, (g + 1) * size_out)
-            part = np.tensordot(windows[:, ins], weight[outs], axes=((1, 4, 5), (1, 2, 3)))
-            y[:, outs] = part.transpose(0, 3, 1, 2)
+        weight = weight.reshape(self.groups, size_out, size_in, *self.kernel)
+        y = np.zeros((n, self.groups, size_out, oh * ow), np.result_type(x, weight))
+        for u, v, seen in window.taps(x, self.kernel, self.stride, self.dilation, (oh, ow)):
+            seen = seen.reshape(n, self.groups, size_in, oh * ow)
+            y += weight[..., u, v] * seen if size_in == 1 == size_out else weight[..., u, v] @ seen
+        y = y.reshape(n, self.channels, oh, ow)
         if bias:
             y += bias[0][:, None, None]
         return (y,)
+
+    def error(
+        self, arrays: Sequence[np.ndarray], bounds: Sequence[np.ndarray], u: float
+    ) -> tuple[np.ndarray, ...]:
+        terms = self.reduction([TensorType(a.shape) for a in arrays]) + self.bias
+        return rounding.multilinear(self, arrays, bounds, terms, u)
 
     def macs(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         return outputs[0].elements() * self.reduction(inputs)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 
 from nbcnn.errors import ShapeError
 from nbcnn.ir.types import Dim, TensorType
+from nbcnn.ops import check
 
 Pair = int | tuple[int, int]
 """A height and width; one number stands for both."""
@@ -17,8 +19,12 @@ Padding = Literal["same", "valid"] | int | tuple[int, int] | tuple[int, int, int
 
 
 def pair(value: Pair) -> tuple[int, int]:
-    """(height, width) from one number or two."""
-    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
+    """(height, width) from one number or two; raises ShapeError for anything else."""
+    if isinstance(value, int):
+        return (value, value)
+    if len(value) != 2:
+        raise ShapeError(f"expected one number or two (height, width), got {value}")
+    return (int(value[0]), int(value[1]))
 
 
 def positive(name: str, value: tuple[int, ...] | int) -> None:
@@ -67,26 +73,51 @@ def image(type_: TensorType, op: str) -> tuple[Dim, int, int, int]:
     """(batch, channels, height, width) of an image type; raises ShapeError for anything else."""
     if type_.rank != 4:
         raise ShapeError(f"{op} takes images [N, C, H, W], got {type_}")
+    check.floating(type_, op)
     n, c, h, w = type_.shape
-    for extent in (c, h, w):
-        if isinstance(extent, str):
-            raise ShapeError(f"extent '{extent}' of {type_} is not bound: give shapes={{'{extent}': ...}}")
-    return n, int(c), int(h), int(w)
+    return n, check.number(c, type_), check.number(h, type_), check.number(w, type_)
 
 
-def patches(
+def output_size(
+    size: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int] = (1, 1),
+    ceil: bool = False,
+) -> tuple[int, int]:
+    """(rows, columns) of windows over a plane of ``size``; raises ShapeError when none fits.
+
+    ``ceil`` also counts a last window that hangs over the end, if it starts inside the plane or the
+    padding before it (ONNX and PyTorch ceil_mode).
+    """
+    counts = []
+    for i in (0, 1):
+        rest = size[i] + pads[i] + pads[i + 2] - dilation[i] * (kernel[i] - 1) - 1
+        if rest < 0:
+            axis = ("height", "width")[i]
+            raise ShapeError(
+                f"kernel {kernel[i]} (dilation {dilation[i]}) is larger than the padded {axis} "
+                f"{size[i] + pads[i] + pads[i + 2]}"
+            )
+        count = rest // stride[i] + 1
+        if ceil and rest % stride[i] and count * stride[i] < size[i] + pads[i]:
+            count += 1
+        counts.append(count)
+    return (counts[0], counts[1])
+
+
+def taps(
     x: np.ndarray,
     kernel: tuple[int, int],
     stride: tuple[int, int],
     dilation: tuple[int, int],
     out: tuple[int, int],
-) -> np.ndarray:
-    """A view [N, C, OH, OW, KH, KW] of the windows of padded images ``x`` [N, C, H, W]."""
-    n, c, _, _ = x.shape
-    sn, sc, sh, sw = x.strides
-    return np.lib.stride_tricks.as_strided(
-        x,
-        (n, c, *out, *kernel),
-        (sn, sc, sh * stride[0], sw * stride[1], sh * dilation[0], sw * dilation[1]),
-        writeable=False,
-    )
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """(u, v, view [N, C, OH, OW]) for each tap of the kernel over padded images ``x`` [N, C, H, W]:
+    the elements that tap (u, v) of the ``out`` windows sees."""
+    for u in range(kernel[0]):
+        for v in range(kernel[1]):
+            top, left = u * dilation[0], v * dilation[1]
+            rows = slice(top, top + (out[0] - 1) * stride[0] + 1, stride[0])
+            yield u, v, x[:, :, rows, left : left + (out[1] - 1) * stride[1] + 1 : stride[1]]
