@@ -1,0 +1,93 @@
+"""The main table: every model of `CASES` against every engine, at 1 and 2 threads.
+
+    python benchmarks/run.py [--models resnet50,...] [--threads 1,2] [--time 5] [--against ...]
+
+Writes ``results/MODEL-THREADSt.json`` and the table ``results/README.md`` beside this file; the
+table holds every result in the folder, so that models can be measured one at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from nbcnn.bench import Job, run
+from nbcnn.errors import NbcnnError
+
+CASES = ("resnet50", "resnet18", "mobilenet_v2", "vgg16", "alexnet", "squeezenet1_1")
+RESULTS = Path(__file__).parent / "results"
+DEFAULTS = Job("")
+
+
+def main() -> int:
+    """Measure, write, and return 1 when a model could not be measured."""
+    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    words.add_argument("--models", default=",".join(CASES))
+    words.add_argument("--threads", default="1,2")
+    words.add_argument("--against", default=",".join(DEFAULTS.against))
+    words.add_argument("--time", type=float, default=5.0, help="seconds per engine")
+    asked = words.parse_args()
+
+    from nbcnn.bench import report
+
+    RESULTS.mkdir(exist_ok=True)
+    status = 0
+    for threads in map(int, asked.threads.split(",")):
+        for model in asked.models.split(","):
+            job = Job(model, threads=threads, against=tuple(asked.against.split(",")), time=asked.time)
+            try:
+                result = run(job)
+            except NbcnnError as error:
+                sys.stderr.write(f"{model}: {error}\n")
+                status = 1
+                continue
+            report.show(result)
+            report.write_json(result, RESULTS / f"{model}-{threads}t.json")
+    found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    (RESULTS / "README.md").write_text(markdown(found))
+    return status
+
+
+def markdown(reports: list[dict[str, Any]]) -> str:
+    """A table per machine and thread count: nbcnn's latency, then each engine's ratio to it."""
+    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for report in reports:
+        groups.setdefault((machine(report), report["threads"]), []).append(report)
+    parts = ["# Results", "", "Ratio: the engine's latency over nbcnn's, median [quartiles]."]
+    for (where, threads), group in sorted(groups.items()):
+        names = list(dict.fromkeys(e["name"] for r in group for e in r["engines"][1:]))
+        parts += ["", f"## {where}, threads: {threads}", ""]
+        parts.append("| " + " | ".join(["model", "batch", "nbcnn ms", *names]) + " |")
+        parts.append("|---" * (3 + len(names)) + "|")
+        for report in group:
+            ours, *others = report["engines"]
+            by_name = {engine["name"]: engine for engine in others}
+            cells = [report["model"], str(report["batch"]), f"{ours['latency_ms']['median']:.2f}"]
+            cells += [ratio(by_name.get(name)) for name in names]
+            parts.append("| " + " | ".join(cells) + " |")
+        means = [mean([e["ratio"] for r in group for e in r["engines"] if e["name"] == n]) for n in names]
+        parts.append("| " + " | ".join(["geometric mean", "", "", *means]) + " |")
+    return "\n".join(parts) + "\n"
+
+
+def machine(report: dict[str, Any]) -> str:
+    here = report["machine"]
+    return f"{here['cpu']} ({' '.join(here['features'])}; {here['usable_cores']} cores)"
+
+
+def ratio(engine: dict[str, Any] | None) -> str:
+    if engine is None:
+        return "-"
+    return f"{engine['ratio']:.2f} [{engine['ratio_q1']:.2f}-{engine['ratio_q3']:.2f}]"
+
+
+def mean(ratios: list[float]) -> str:
+    return f"{math.exp(sum(map(math.log, ratios)) / len(ratios)):.2f}" if ratios else "-"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

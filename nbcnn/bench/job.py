@@ -1,0 +1,47 @@
+"""What a bench is asked to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from nbcnn.errors import OptionError
+
+Progress = Callable[[str, int, int], None]
+"""Called with what happens now, the steps done and the steps in all."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A model to measure against other engines.
+
+    ``model`` is a zoo name or a path; ``passes`` is a pipeline's name, path or text; ``against``
+    names rows of ``engines.ENGINES``; ``warmup`` is calls before the first block; ``time`` is
+    seconds of measurement per engine (5 blocks of half a second at least); ``progress`` is called
+    with what happens, steps done and steps in all.
+    """
+
+    model: str
+    batch: int = 1
+    threads: int = 1
+    passes: str = "default"
+    precision: str = "float32"
+    against: tuple[str, ...] = ("onnxruntime", "openvino", "torch")
+    warmup: int = 10
+    time: float = 3.0
+    profile: bool = False
+    target: str = "cpu"
+    progress: Progress = field(default=silent, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "threads"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.warmup < 0:
+            raise OptionError(f"warmup must not be negative: {self.warmup}")
+        if not 0 < self.time <= 3600:
+            raise OptionError(f"time must be between 0 and 3600 seconds, not {self.time:g}")
