@@ -32,7 +32,7 @@ def call(typing, kernel, args, part, parts):
     return types.void(types.intp, types.intp, types.intp, types.intp), generate
 
 
-def make():
+def make_walk():
     """Walker ``(table, steps, parts)``: every part of a step, then the next step."""
 
     def walk(table, steps, parts):
