@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nbcnn.bench.engines import Arrays, Task
 from nbcnn.bench.job import Job
 from nbcnn.errors import OptionError
+
+if TYPE_CHECKING:
+    from nbcnn.passes import Pass, Pipeline, Repeat
 
 SEED = 0
 
@@ -21,9 +24,9 @@ def prepare(job: Job, folder: Path, onnx: bool = True) -> Task:
     """
     import nbcnn
 
-    graph = nbcnn.load(job.model)
     lossy, own = split(job.passes)
-    if lossy:
+    graph = nbcnn.load(job.model)
+    if lossy is not None:
         graph = nbcnn.optimize(graph, lossy)
     inputs = draw(graph.inputs, job.batch)
     task = Task(str(folder), job.threads, job.target, own, job.precision, {"N": job.batch})
@@ -50,15 +53,24 @@ def draw(types: Any, batch: int) -> Arrays:
     return inputs
 
 
-def split(passes: str | tuple[str, ...]) -> tuple[list[Any], str | list[str]]:
-    """The lossy passes, which change the model, and the rest, which are nbcnn's own business.
+def split(passes: str) -> tuple[Pipeline | None, str]:
+    """The lossy steps, which change the model, and as text the rest, nbcnn's own business.
 
-    A pipeline without lossy passes is handed on as it is.
+    A pipeline without lossy steps is handed on as it was named.
     """
-    from nbcnn.passes import resolve
+    from nbcnn.passes import Pipeline
 
-    pipeline = list(resolve(passes))
-    lossy = [p for p in pipeline if p.contract.kind == "lossy"]
+    pipeline = Pipeline.of(passes)
+    lossy = tuple(step for step in pipeline.steps if _is_lossy(step))
     if not lossy:
-        return [], passes if isinstance(passes, str) else list(passes)
-    return lossy, [str(p) for p in pipeline if p not in lossy]
+        return None, passes
+    own = tuple(step for step in pipeline.steps if not _is_lossy(step))
+    return Pipeline(lossy), str(Pipeline(own)) or "none"
+
+
+def _is_lossy(step: Pass | Repeat) -> bool:
+    from nbcnn.passes import Pass
+
+    if isinstance(step, Pass):
+        return step.contract.kind == "lossy"
+    return any(map(_is_lossy, step.passes))

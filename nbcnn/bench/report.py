@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -86,6 +87,18 @@ def write_json(result: Result, path: str | Path) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+        raise NbcnnError(f"cannot write '{path}': {error.strerror or error}") from error
+
+
+def check_writable(path: str | Path) -> None:
+    """Raise the NbcnnError of `write_json` now, before minutes of measuring."""
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
         raise NbcnnError(f"cannot write '{path}': {error.strerror or error}") from error
 
 

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from nbcnn.bench import machine
 from nbcnn.bench.judge import Latency, Ratio, Row
-from nbcnn.bench.report import PIPED_WIDTH, Result, show, show_profile, write_json
+from nbcnn.bench.report import PIPED_WIDTH, Result, check_writable, show, show_profile, write_json
 from nbcnn.errors import NbcnnError
 
 
@@ -95,6 +95,12 @@ def test_json_is_written_at_once_or_not_at_all(result, tmp_path, monkeypatch):
 def test_a_folder_that_is_not_there_is_a_clear_error(result, tmp_path):
     with pytest.raises(NbcnnError, match=r"cannot write .*nowhere"):
         write_json(result, tmp_path / "nowhere" / "r.json")
+    with pytest.raises(NbcnnError, match=r"cannot write .*nowhere"):
+        check_writable(tmp_path / "nowhere" / "r.json")
+    with pytest.raises(NbcnnError, match="Is a directory"):
+        check_writable(tmp_path)
+    check_writable(tmp_path / "r.json")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_table_piped_is_whole_and_without_colours(result):
