@@ -1,0 +1,261 @@
+"""What a kernel is to the rest of nbcnn: a record that matches a site, prices it and turns it into steps.
+
+A *site* is one node of the optimised graph (or one node of a fused body that no kernel takes
+whole). A kernel says why it cannot serve a site, what it would cost, which layouts it reads and
+writes, and finally emits steps: a compiled function and its argument block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from nbcnn.ir.graph import Node
+from nbcnn.ir.op import Op
+from nbcnn.ir.types import TensorType
+from nbcnn.ir.weight import Weight
+from nbcnn.options import CompileOptions
+from nbcnn.runtime.codecache import KernelSpec
+from nbcnn.target import Target
+
+F32 = 4
+"""Bytes of a float32."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place in the graph that needs a kernel; types are those of the graph (batch unbound)."""
+
+    name: str
+    op: Op
+    data: tuple[str, ...]
+    weights: tuple[tuple[str, Weight], ...]
+    outputs: tuple[str, ...]
+    in_types: tuple[TensorType, ...]
+    out_types: tuple[TensorType, ...]
+    macs: int = 0
+
+    @property
+    def body(self) -> tuple[Node, ...]:
+        """The nodes computed here: the body of a fused operator, else the one node."""
+        if hasattr(self.op, "body"):
+            return self.op.body.nodes  # type: ignore[attr-defined]
+        return (Node(self.name, self.op, self.data + tuple(n for n, _ in self.weights), self.outputs),)
+
+    def actual(self, formal: str) -> str:
+        """The graph's name of a value that the body calls ``formal``."""
+        if hasattr(self.op, "body"):
+            names = dict(zip(self.op.body.inputs, self.data, strict=True))  # type: ignore[attr-defined]
+            return names.get(formal, formal)
+        return formal
+
+    def type(self, value: str) -> TensorType:
+        """Type of a data operand by its graph name."""
+        return self.in_types[self.data.index(value)]
+
+    def weight(self, formal: str) -> Weight:
+        """A weight operand by the name that the body gives it."""
+        if hasattr(self.op, "body"):
+            names = self.op.body.weights  # type: ignore[attr-defined]
+            return self.weights[names.index(formal)][1]
+        return dict(self.weights)[formal]
+
+
+# -- memory ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a value lies in memory.
+
+    ``plain``: its logical shape, contiguous. ``nhwc``: pixels of channels padded to whole vectors;
+    ``image`` is (C, H, W), also for a flattened value that still lies as its image did.
+    ``halo``: pixels of exactly C channels inside a border of zeros, ``pads`` (top, left, bottom,
+    right) wide: what first layers read.
+    """
+
+    kind: str
+    image: tuple[int, int, int] | None = None
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def __str__(self) -> str:
+        return self.kind
+
+
+PLAIN = Layout("plain")
+
+
+def nhwc(type_: TensorType) -> Layout:
+    """The ordinary layout of a value: NHWC for images, rows for [N, F], plain for the rest."""
+    if type_.rank == 4:
+        return Layout("nhwc", tuple(int(d) for d in type_.shape[1:]))  # type: ignore[arg-type]
+    if type_.rank == 2:
+        return Layout("nhwc", (int(type_.shape[1]), 1, 1))
+    return PLAIN
+
+
+@dataclass(eq=False)
+class Buffer:
+    """A stretch of memory: in the ``arena``, the caller's (``input``, ``output``) or a ``constant``.
+
+    ``name`` is the value it holds, or the public name of the caller's array; ``purpose`` tells
+    values from conversions of them in the memory report.
+    """
+
+    name: str
+    nbytes: int
+    place: str = "arena"
+    purpose: str = "value"
+    array: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class View:
+    """A value, or a conversion of it, in a buffer; strides in float32 elements.
+
+    ``pitch`` is the distance of two pixels, ``image_stride`` of two images; both may exceed what
+    the value itself needs when it lies in a slot of a wider buffer (concatenation).
+    """
+
+    buffer: Buffer
+    layout: Layout
+    pitch: int
+    image_stride: int
+    offset: int = 0
+
+    @property
+    def address(self) -> Address:
+        return Address(self.buffer, self.offset * F32)
+
+
+# -- steps -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Address:
+    """An argument: ``offset`` bytes into a buffer."""
+
+    buffer: Buffer
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Float:
+    """An argument: a float32."""
+
+    value: float
+
+
+Arg = int | Float | Address | np.ndarray
+"""What a slot of an argument block may hold; an array stands for the address of its data."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One call of a compiled kernel; ``args`` fill its argument block.
+
+    ``overread`` is how many bytes past its operands a kernel may read (never use); ``conversion``
+    marks a step that moves a value into another layout rather than computing the site.
+    """
+
+    site: str
+    kernel: KernelSpec
+    args: tuple[Arg, ...]
+    macs: int = 0
+    nbytes: int = 0
+    overread: int = 0
+    conversion: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class PythonStep:
+    """One call of a Python function on plain arrays: the fallback to an operator's reference."""
+
+    site: str
+    function: Callable[..., tuple[np.ndarray, ...]]
+    inputs: tuple[tuple[View, TensorType], ...]
+    constants: tuple[np.ndarray, ...]
+    outputs: tuple[tuple[View, TensorType], ...]
+
+
+@dataclass
+class Store:
+    """Packed weights and tables, made once per key and shared by every plan of a program."""
+
+    arrays: dict[Hashable, np.ndarray] = field(default_factory=dict)
+
+    def get(self, key: Hashable, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """The array of ``key``, aligned to 64 bytes; ``make`` is called the first time."""
+        if key not in self.arrays:
+            self.arrays[key] = aligned(make())
+        return self.arrays[key]
+
+    def nbytes(self, kind: str) -> int:
+        """Bytes held under keys that begin with ``kind``."""
+        return sum(a.nbytes for k, a in self.arrays.items() if isinstance(k, tuple) and k[0] == kind)
+
+
+@dataclass(frozen=True)
+class Emit:
+    """What a kernel is given to emit its steps: the batch size, the target, options, the store."""
+
+    batch: int
+    target: Target
+    options: CompileOptions
+    store: Store
+
+
+class Kernel:
+    """A family of compiled functions that serve the same kind of site."""
+
+    name: ClassVar[str]
+
+    def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
+        """Why this kernel cannot serve ``site``, or None when it can."""
+        raise NotImplementedError
+
+    def cost(self, site: Site, target: Target) -> float:
+        """Estimated seconds at batch 1 on one thread: to rank kernels, not to predict."""
+        raise NotImplementedError
+
+    def reads(self, site: Site) -> tuple[Layout, ...]:
+        """The layouts wanted for the data operands."""
+        return tuple(nhwc(t) for t in site.in_types)
+
+    def writes(self, site: Site, ins: tuple[Layout, ...]) -> Layout:
+        """The layout of the output for operands that lie as ``ins``."""
+        return nhwc(site.out_types[0])
+
+    def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
+        """Whether operand ``slot`` may lie as ``layout`` without conversion."""
+        return layout == self.reads(site)[slot]
+
+    def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
+        """The calls that compute ``out``."""
+        raise NotImplementedError
+
+
+def aligned(array: np.ndarray, boundary: int = 64) -> np.ndarray:
+    """A contiguous copy of ``array`` (or itself) that begins at a multiple of ``boundary`` bytes."""
+    if array.flags.c_contiguous and array.ctypes.data % boundary == 0:
+        return array
+    out = empty_aligned(array.shape, array.dtype, boundary)
+    out[...] = array
+    return out
+
+
+def empty_aligned(shape: tuple[int, ...], dtype: np.dtype | type, boundary: int = 64) -> np.ndarray:
+    """An uninitialised contiguous array that begins at a multiple of ``boundary`` bytes."""
+    dtype = np.dtype(dtype)
+    nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    raw = np.empty(nbytes + boundary, np.uint8)
+    start = -raw.ctypes.data % boundary
+    return raw[start : start + nbytes].view(dtype).reshape(shape)
+
+
+def round_up(number: int, multiple: int) -> int:
+    """The smallest multiple of ``multiple`` that is not below ``number``."""
+    return -(-number // multiple) * multiple

@@ -1,0 +1,34 @@
+"""The CPU kernels, in one table; `nbcnn.lower.select` takes the cheapest that serves a site."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+
+from nbcnn.kernels.base import Kernel
+
+KERNELS = (
+    "depthwise:Depthwise",
+    "conv:HaloConv",
+    "conv:IndirectConv",
+    "conv:Dense",
+    "pool:WindowPool",
+    "pool:GlobalPool",
+    "elementwise:Unary",
+    "elementwise:Binary",
+    "elementwise:Affine",
+    "softmax:Softmax",
+    "views:Alias",
+    "views:Concat",
+)
+"""``module:Class`` below this package."""
+
+
+@cache
+def kernels() -> tuple[Kernel, ...]:
+    """One instance of every kernel record."""
+    found = []
+    for entry in KERNELS:
+        module, name = entry.split(":")
+        found.append(getattr(import_module(f"{__name__}.{module}"), name)())
+    return tuple(found)

@@ -1,0 +1,293 @@
+"""Convolutions and dense layers as indirect matrix products: one micro-kernel for every geometry.
+
+A row of the product is an output pixel; what it reads is named by a table of offsets, one per tap,
+so that stride, dilation and padding cost nothing (Dukhan, "The Indirect Convolution Algorithm",
+2019). 1x1 convolutions and dense layers need one block of offsets only. Three kernels share this:
+
+* ``igemm``: any convolution of an NHWC image;
+* ``igemm_halo``: first layers of few channels, whose kernel row (KW*C floats) is contiguous in an
+  image that lies inside a border of zeros;
+* ``dense``: a fully connected layer, also on an image that was flattened without being moved: that
+  is a convolution whose kernel covers the plane.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nbcnn.ir.graph import Node
+from nbcnn.ir.weight import Weight
+from nbcnn.kernels.base import Arg, Emit, Kernel, Layout, Site, Step, View, nhwc, round_up
+from nbcnn.kernels.cpu import epilogue, packing
+from nbcnn.kernels.cpu.epilogue import Epilogue
+from nbcnn.kernels.cpu.tiles import choose_order, choose_tile
+from nbcnn.ops.conv2d import Conv2d
+from nbcnn.options import CompileOptions
+from nbcnn.runtime.codecache import KernelSpec
+from nbcnn.target import Target
+
+HALO_CHANNELS = 4
+"""Images of at most so many channels are read with a border: their vectors would be mostly padding."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which rows the product has and where they are: see the argument block of ``code/igemm.py``."""
+
+    table: object
+    taps: int
+    k: int
+    rows: int
+    images: int
+    block_step: int
+    table_step: int
+    overread: int = 0
+
+
+def product_spec(mr: int, nv: int, unroll: int, tail: Epilogue, target: Target) -> KernelSpec:
+    """The compiled function for a tile of ``mr`` rows by ``nv`` vectors."""
+    return KernelSpec(
+        "nbcnn.kernels.cpu.code.igemm:make",
+        (
+            ("MR", mr),
+            ("NV", nv),
+            ("LANES", target.lanes),
+            ("ACT", tail.code),
+            ("RES", tail.order),
+            ("UNROLL", unroll),
+        ),
+        f"f32_igemm_{mr}x{nv * target.lanes}{tail.label}__{target.isa}",
+    )
+
+
+def product_step(
+    site: Site,
+    a: View,
+    out: View,
+    residual: View | None,
+    rows: Rows,
+    filters: Filters,
+    tile: tuple[int, int, int],
+    tail: Epilogue,
+    emit: Emit,
+) -> Step:
+    """One matrix product: ``out`` = activation(rows of ``a`` times ``filters`` + bias + residual)."""
+    target, store = emit.target, emit.store
+    mr, nv, unroll = tile
+    nr = nv * target.lanes
+    groups = filters.groups
+    per_group = filters.shape[0] // groups
+    packed = packing.panels(filters.weight, filters.shape, groups, nr, filters.flip, store)
+    biases = packing.vectors(filters.bias, groups, per_group, nr, store)
+    a_group = rows.k if groups > 1 else 0
+    n_store = per_group if groups > 1 else round_up(per_group, target.lanes)
+    order = choose_order(rows.rows, per_group, rows.k, rows.taps, mr, nr, target)
+    args: tuple[Arg, ...] = (
+        a.address,
+        rows.table,  # type: ignore[assignment]
+        packing.zeros(rows.k, store),
+        packed,
+        biases,
+        out.address,
+        residual.address if residual else 0,
+        rows.k,
+        rows.taps,
+        rows.rows,
+        rows.images,
+        a.image_stride,
+        out.image_stride,
+        out.pitch,
+        residual.image_stride if residual else 0,
+        residual.pitch if residual else 0,
+        n_store,
+        groups,
+        a_group,
+        per_group if groups > 1 else 0,
+        rows.block_step,
+        rows.table_step,
+        *tail.args,
+        order,
+    )
+    return Step(
+        site.name,
+        product_spec(mr, nv, unroll, tail, target),
+        args,
+        macs=site.macs * emit.batch,
+        nbytes=packed.nbytes + 4 * emit.batch * (a.image_stride + out.image_stride),
+        overread=rows.overread,
+    )
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The weights of a product, read as filters of ``shape`` [O, C/G, KH, KW]."""
+
+    weight: Weight
+    bias: Weight | None
+    shape: tuple[int, int, int, int]
+    groups: int = 1
+    flip: bool = False
+
+    @classmethod
+    def of(cls, site: Site, main: Node, shape: tuple[int, ...]) -> Filters:
+        """The weights of ``main``, a conv2d or dense node of the site's body."""
+        weights = [site.weight(name) for name in main.weights]
+        groups, flip = getattr(main.op, "groups", 1), getattr(main.op, "flip", False)
+        bias = weights[1] if len(weights) > 1 else None
+        return cls(weights[0], bias, tuple(shape), groups, flip)  # type: ignore[arg-type]
+
+
+def _views(site: Site, ins: tuple[View, ...], tail: Epilogue) -> tuple[View, View | None]:
+    residual = ins[site.data.index(tail.residual)] if tail.residual else None
+    return ins[0], residual
+
+
+class IndirectConv(Kernel):
+    """Any convolution of an NHWC image (grouped ones too)."""
+
+    name = "igemm"
+
+    def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
+        found = epilogue.parse(site, "conv2d")
+        return found if isinstance(found, str) else None
+
+    def cost(self, site: Site, target: Target) -> float:
+        main, _ = epilogue.parse(site, "conv2d")  # type: ignore[misc]
+        conv: Conv2d = main.op  # type: ignore[assignment]
+        used = conv.channels // conv.groups
+        waste = round_up(used, target.lanes) / used
+        reuse = 1 + 4 / max(int(site.in_types[0].shape[1]) // conv.groups, 1)
+        return site.macs * waste * reuse / (4e9 * target.lanes)
+
+    def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
+        main, tail = epilogue.parse(site, "conv2d")  # type: ignore[misc]
+        conv: Conv2d = main.op  # type: ignore[assignment]
+        a, residual = _views(site, ins, tail)
+        _, c, h, w = site.in_types[0].extents(emit.batch)
+        oh, ow = site.out_types[0].extents()[2:]
+        k, per_group = c // conv.groups, conv.channels // conv.groups
+        taps = conv.kernel[0] * conv.kernel[1]
+        target = emit.target
+        tile = choose_tile(oh * ow, per_group, k, taps, target.lanes, target.registers)
+        top, left, bottom, right = conv.pads(site.in_types[0])
+        pointwise = taps == 1 and conv.stride == (1, 1) and not any((top, left, bottom, right))
+        mr = tile[0]
+        if pointwise:
+            offsets = packing.linear_table(mr, a.pitch, (0,), emit.store)
+            step = mr * a.pitch
+            rows = Rows(offsets, 1, k, emit.batch * oh * ow, 1, step, 0, overread=step * 4)
+        else:
+            window = packing.Window(
+                h, w, oh, ow, conv.kernel, conv.stride, conv.dilation, top, left, w * a.pitch, a.pitch
+            )
+            offsets = packing.table(window, mr, emit.store)
+            rows = Rows(offsets, taps, k, window.rows, emit.batch, 0, taps * mr)
+        filters = Filters.of(site, main, (conv.channels, k, *conv.kernel))
+        return [product_step(site, a, out, residual, rows, filters, tile, tail, emit)]
+
+
+class HaloConv(Kernel):
+    """A first layer: few channels, read from an image inside a border of zeros."""
+
+    name = "igemm_halo"
+
+    def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
+        found = epilogue.parse(site, "conv2d")
+        if isinstance(found, str):
+            return found
+        conv: Conv2d = found[0].op  # type: ignore[assignment]
+        channels = int(site.in_types[0].shape[1])
+        if channels > HALO_CHANNELS:
+            return f"{channels} input channels: above {HALO_CHANNELS} reading whole vectors is better"
+        if conv.groups != 1:
+            return "it is grouped"
+        if conv.dilation[1] != 1:
+            return "a dilated kernel row is not contiguous"
+        return None
+
+    def cost(self, site: Site, target: Target) -> float:
+        return site.macs / (4e9 * target.lanes)
+
+    def reads(self, site: Site) -> tuple[Layout, ...]:
+        main, _ = epilogue.parse(site, "conv2d")  # type: ignore[misc]
+        pads = main.op.pads(site.in_types[0])  # type: ignore[attr-defined]
+        image = nhwc(site.in_types[0]).image
+        return (Layout("halo", image, pads), *(nhwc(t) for t in site.in_types[1:]))
+
+    def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
+        main, tail = epilogue.parse(site, "conv2d")  # type: ignore[misc]
+        conv: Conv2d = main.op  # type: ignore[assignment]
+        a, residual = _views(site, ins, tail)
+        _, c, h, w = site.in_types[0].extents(emit.batch)
+        oh, ow = site.out_types[0].extents()[2:]
+        top, left, bottom, right = a.layout.pads
+        height, width = h + top + bottom, w + left + right
+        kh, kw = conv.kernel
+        target = emit.target
+        tile = choose_tile(oh * ow, conv.channels, kw * c, kh, target.lanes, target.registers)
+        window = packing.Window(
+            height,
+            width,
+            oh,
+            ow,
+            (kh, 1),
+            conv.stride,
+            (conv.dilation[0], 1),
+            0,
+            0,
+            width * a.pitch,
+            a.pitch,
+        )
+        offsets = packing.table(window, tile[0], emit.store)
+        rows = Rows(offsets, kh, kw * c, window.rows, emit.batch, 0, kh * tile[0])
+        filters = Filters.of(site, main, (conv.channels, c, kh, kw))
+        return [product_step(site, a, out, residual, rows, filters, tile, tail, emit)]
+
+
+class Dense(Kernel):
+    """A fully connected layer on rows, or on an image that lies as it was before it was flattened."""
+
+    name = "dense"
+
+    def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
+        found = epilogue.parse(site, "dense")
+        return found if isinstance(found, str) else None
+
+    def cost(self, site: Site, target: Target) -> float:
+        return site.macs / (1e9 * target.lanes)
+
+    def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
+        return layout.kind == "nhwc" if slot == 0 else super().accepts(site, slot, layout)
+
+    def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
+        main, tail = epilogue.parse(site, "dense")  # type: ignore[misc]
+        a, residual = _views(site, ins, tail)
+        features, channels = int(site.in_types[0].shape[1]), main.op.channels
+        c, h, w = a.layout.image  # type: ignore[misc]
+        target = emit.target
+        if a.pitch == c:  # pixels follow each other without gaps: one long row
+            taps, k = (0,), features
+        else:
+            taps, k = tuple(p * a.pitch for p in range(h * w)), c
+        batch = emit.batch
+        tile = dense_tile(batch, channels, k, len(taps), target)
+        step = tile[0] * a.image_stride
+        offsets = packing.linear_table(tile[0], a.image_stride, taps, emit.store)
+        rows = Rows(offsets, len(taps), k, batch, 1, step, 0, overread=step * 4)
+        filters = Filters.of(site, main, (channels, c, h, w))
+        row_out = _as_rows(out)
+        row_residual = _as_rows(residual) if residual else None
+        return [product_step(site, a, row_out, row_residual, rows, filters, tile, tail, emit)]
+
+
+def _as_rows(view: View) -> View:
+    """The images of a view as rows of a matrix."""
+    return View(view.buffer, view.layout, view.image_stride, 0, view.offset)
+
+
+def dense_tile(batch: int, channels: int, k: int, taps: int, target: Target) -> tuple[int, int, int]:
+    """The tile of a dense layer: one packing of the weights serves every batch size."""
+    mr, nv, unroll = choose_tile(1, channels, k, taps, target.lanes, target.registers)
+    if batch > 1:
+        mr = max((target.registers - 4) // nv - 1, 1)
+    return mr, nv, unroll

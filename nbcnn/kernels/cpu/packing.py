@@ -1,0 +1,108 @@
+"""Weights and row tables in the forms that the matrix kernels read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nbcnn.ir.weight import Weight
+from nbcnn.kernels.base import Store, empty_aligned, round_up
+
+OUTSIDE = np.iinfo(np.int32).min
+"""Table entry of a row that lies in the padding: the kernel reads zeros."""
+
+
+def panels(
+    weight: Weight, shape: tuple[int, ...], groups: int, nr: int, flip: bool, store: Store
+) -> np.ndarray:
+    """Filters [O, C/G, KH, KW] as [G, ceil(O/G/nr), KH*KW*C/G, nr], zeros past the last filter."""
+
+    def make() -> np.ndarray:
+        filters = weight.array.reshape(shape)
+        if flip:
+            filters = filters[:, :, ::-1, ::-1]
+        out = filters.shape[0] // groups
+        depth = int(np.prod(filters.shape[1:]))
+        count = -(-out // nr)
+        packed = empty_aligned((groups, count, depth, nr), np.float32)
+        for g in range(groups):
+            part = filters[g * out : (g + 1) * out]
+            for p in range(count):
+                chunk = part[p * nr : (p + 1) * nr]  # small enough to stay in cache
+                packed[g, p, :, : len(chunk)] = chunk.transpose(2, 3, 1, 0).reshape(depth, -1)
+                packed[g, p, :, len(chunk) :] = 0
+        return packed
+
+    return store.get(("weights", "panels", weight, shape, groups, nr, flip), make)
+
+
+def vectors(weight: Weight | None, groups: int, size: int, multiple: int, store: Store) -> np.ndarray:
+    """A per-channel weight [G * size] as [G, size rounded up to ``multiple``]; zeros for None."""
+
+    def make() -> np.ndarray:
+        packed = np.zeros((groups, round_up(size, multiple)), np.float32)
+        if weight is not None:
+            packed[:, :size] = weight.array.reshape(groups, size)
+        return packed
+
+    return store.get(("weights", "vectors", weight, groups, size, multiple), make)
+
+
+def zeros(count: int, store: Store) -> np.ndarray:
+    """At least ``count`` zeros, shared by all kernels that read padding."""
+    size = 1024
+    while size < count:
+        size *= 2
+    return store.get(("tables", "zeros", size), lambda: np.zeros(size, np.float32))
+
+
+@dataclass(frozen=True)
+class Window:
+    """A convolution's walk over one image whose pixels are ``row`` and ``pitch`` floats apart."""
+
+    height: int
+    width: int
+    out_height: int
+    out_width: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+    top: int
+    left: int
+    row: int
+    pitch: int
+
+    @property
+    def rows(self) -> int:
+        return self.out_height * self.out_width
+
+
+def table(window: Window, mr: int, store: Store) -> np.ndarray:
+    """Offsets int32 [blocks, KH*KW, mr] of the pixels under each tap; past the end the last row again."""
+
+    def make() -> np.ndarray:
+        blocks = -(-window.rows // mr)
+        out = np.minimum(np.arange(blocks * mr), window.rows - 1)
+        (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.stride, window.dilation
+        y = (out // window.out_width * sh - window.top)[:, None] + np.arange(kh) * dh
+        x = (out % window.out_width * sw - window.left)[:, None] + np.arange(kw) * dw
+        inside_y, inside_x = (y >= 0) & (y < window.height), (x >= 0) & (x < window.width)
+        offsets = y[:, :, None] * window.row + x[:, None, :] * window.pitch
+        inside = inside_y[:, :, None] & inside_x[:, None, :]
+        if int(offsets.max()) * 4 >= 1 << 33:
+            raise OverflowError(f"a plane of {offsets.max()} floats is beyond 32-bit offsets")
+        flat = np.where(inside, offsets, OUTSIDE).astype(np.int32).reshape(blocks, mr, kh * kw)
+        return np.ascontiguousarray(flat.transpose(0, 2, 1))
+
+    return store.get(("tables", window, mr), make)
+
+
+def linear_table(count: int, stride: int, taps: tuple[int, ...], store: Store) -> np.ndarray:
+    """Offsets int32 [1, taps, count] of rows ``stride`` floats apart, each tap shifted by its offset."""
+
+    def make() -> np.ndarray:
+        offsets = np.asarray(taps)[:, None] + np.arange(count) * stride
+        return offsets.astype(np.int32)[None]
+
+    return store.get(("tables", "linear", count, stride, taps), make)

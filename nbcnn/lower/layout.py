@@ -1,0 +1,183 @@
+"""Walks the chosen kernels in order, gives every value its place and emits the steps of a plan.
+
+A value is computed in the layout that its kernel writes; where a reader wants another one, a
+conversion step is put before the first such reader and serves the later ones too. Operands of a
+concatenation are computed right in their slots of its output where vectors do not overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from nbcnn.ir.graph import Graph
+from nbcnn.kernels.base import (
+    F32,
+    PLAIN,
+    Buffer,
+    Emit,
+    Kernel,
+    Layout,
+    PythonStep,
+    Site,
+    Step,
+    View,
+    nhwc,
+    round_up,
+)
+from nbcnn.kernels.cpu import convert, views
+from nbcnn.lower.select import REFERENCE, Choice
+from nbcnn.runtime.codecache import KernelSpec
+
+
+@dataclass
+class Layouts:
+    """Values with the views that hold them, and the steps so far, in order."""
+
+    emit: Emit
+    values: dict[str, list[View]] = field(default_factory=dict)
+    elements: dict[str, int] = field(default_factory=dict)
+    steps: list[Step | PythonStep] = field(default_factory=list)
+    slots: dict[str, tuple[str, int]] = field(default_factory=dict)
+    natural: dict[str, Layout] = field(default_factory=dict)
+
+    def new(self, value: str, layout: Layout, place: str = "arena", purpose: str = "value") -> View:
+        """A view of a fresh buffer for ``value``."""
+        size = self.elements[value]
+        lanes, batch = self.emit.target.lanes, self.emit.batch
+        nbytes = convert.nbytes(layout, lanes, batch, size)
+        buffer = Buffer(value, nbytes, place, purpose)
+        return convert.view_of(buffer, layout, lanes, size // batch if size % batch == 0 else size)
+
+    def find(self, value: str, kernel: Kernel, site: Site, slot: int) -> View:
+        """``value`` in a layout that operand ``slot`` of ``kernel`` accepts, converted if need be."""
+        for view in self.values[value]:
+            if kernel.accepts(site, slot, view.layout):
+                return view
+        return self.convert(value, kernel.reads(site)[slot])
+
+    def convert(self, value: str, layout: Layout) -> View:
+        """``value`` in ``layout``; between two layouts that are not plain the way leads through plain."""
+        for view in self.values[value]:
+            if view.layout == layout:
+                return view
+        plain = next((v for v in self.values[value] if v.layout == PLAIN), None)
+        source = plain or (self.values[value][0] if layout == PLAIN else self.convert(value, PLAIN))
+        view = self.new(value, layout, purpose="conversion")
+        self.steps += convert.convert(value, source, view, self.emit)
+        self.values[value].append(view)
+        return view
+
+    def output(self, value: str, layout: Layout) -> View:
+        """Where ``value`` is to be computed: its slot of a concatenation, or a buffer of its own."""
+        if value not in self.slots or layout != self.natural[value]:
+            return self.new(value, layout)
+        whole, start = self.slots[value]
+        if whole not in self.values:
+            self.values[whole] = [self.output(whole, self.natural[whole])]
+        view = self.values[whole][0]
+        _, h, w = layout.image  # type: ignore[misc]
+        return View(view.buffer, layout, view.pitch, h * w * view.pitch, view.offset + start)
+
+
+def lay_out(graph: Graph, choices: list[Choice], emit: Emit) -> Layouts:
+    """The steps of ``choices`` at the batch size of ``emit``."""
+    state = Layouts(emit)
+    batch = emit.batch
+    for name, type_ in graph.inputs.items():
+        state.elements[name] = type_.elements(batch)
+        state.values[name] = [state.new(name, PLAIN, "input")]
+    for choice in choices:
+        for value, type_ in zip(choice.site.outputs, choice.site.out_types, strict=True):
+            state.elements[value] = type_.elements(batch)
+            state.natural[value] = nhwc(type_)
+    _assign_slots(choices, state)
+    for choice in choices:
+        _add_constants(graph, choice.site, state)
+        _lower(choice, state)
+    for name, value in graph.outputs.items():
+        _add_constants(graph, value, state)
+        _write_output(name, value, state)
+    return state
+
+
+def _assign_slots(choices: list[Choice], state: Layouts) -> None:
+    """Decide which values are computed inside the output of the concatenation that reads them."""
+    lanes = state.emit.target.lanes
+    makers = {v: c for c in choices for v in c.site.outputs}
+    for choice in reversed(choices):
+        if not isinstance(choice.kernel, views.Concat):
+            continue
+        site = choice.site
+        value, total = site.outputs[0], round_up(int(site.out_types[0].shape[1]), lanes)
+        for slot, start in enumerate(choice.kernel.offsets(site)):
+            operand, type_ = site.data[slot], site.in_types[slot]
+            width = int(type_.shape[1])
+            maker = makers.get(operand)
+            fits = start % lanes == 0 and (
+                width % lanes == 0 or (slot == len(site.data) - 1 and start + round_up(width, lanes) <= total)
+            )
+            movable = (
+                maker is not None
+                and maker.kernel is not REFERENCE
+                and not isinstance(maker.kernel, views.Alias)
+                and operand not in state.slots
+                and site.data.count(operand) == 1
+            )
+            if fits and movable:
+                state.slots[operand] = (value, start)
+
+
+def _add_constants(graph: Graph, reader: Site | str, state: Layouts) -> None:
+    """Weights that are read as data become constant buffers in their plain layout."""
+    for value in (reader,) if isinstance(reader, str) else reader.data:
+        if value not in state.values and graph.is_weight(value):
+            array = graph.weight(value).array
+            state.elements[value] = array.size
+            buffer = Buffer(value, array.nbytes, "constant", array=array)
+            state.values[value] = [View(buffer, PLAIN, array.size, array.size)]
+
+
+def _lower(choice: Choice, state: Layouts) -> None:
+    site, kernel = choice.site, choice.kernel
+    ins = tuple(state.find(value, kernel, site, slot) for slot, value in enumerate(site.data))
+    value = site.outputs[0]
+    layout = kernel.writes(site, tuple(v.layout for v in ins))
+    if isinstance(kernel, views.Alias):
+        state.values[value] = [ins[0]]
+        return
+    if value not in state.values:  # a concatenation exists once the first operand is placed in it
+        state.values[value] = [state.output(value, layout)]
+    out = state.values[value][0]
+    if kernel is REFERENCE:
+        batch = {"N": state.emit.batch}
+        bound = [t.bind(batch) for t in site.in_types]
+        state.steps.append(
+            PythonStep(
+                site.name,
+                site.op.reference,
+                tuple(zip(ins, bound, strict=True)),
+                tuple(w.array for _, w in site.weights),
+                ((out, site.out_types[0].bind(batch)),),
+            )
+        )
+    else:
+        state.steps += kernel.steps(site, ins, out, state.emit)
+
+
+def _write_output(name: str, value: str, state: Layouts) -> None:
+    """Copy ``value`` into the array of the caller's that bears the output's name."""
+    source = next((v for v in state.values[value] if v.layout == PLAIN), state.values[value][0])
+    size = state.elements[value]
+    result = View(Buffer(name, size * F32, "output"), PLAIN, size, size // state.emit.batch)
+    if source.layout == PLAIN:
+        spec = KernelSpec("nbcnn.kernels.cpu.code.layout:make_copy", (), f"f32_copy__{state.emit.target.isa}")
+        args = (source.address, result.address, 1, size, size, size)
+        state.steps.append(Step(value, spec, args, nbytes=8 * size, conversion=True))
+    else:
+        state.steps += convert.convert(value, source, result, state.emit)
+
+
+def values_of(state: Layouts) -> Mapping[str, View]:
+    """Each value with the first view that held it: what a tap reads."""
+    return {value: found[0] for value, found in state.values.items()}

@@ -1,0 +1,67 @@
+"""Where each buffer lies in the arena: buffers that are never alive together share bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from nbcnn.kernels.base import Buffer, round_up
+
+ALIGNMENT = 64
+"""Bytes: a cache line, and the widest vector."""
+
+Lifetimes = Mapping[Buffer, tuple[int, int]]
+"""Buffer -> the first and the last step that touch it."""
+
+
+def place(lifetimes: Lifetimes) -> dict[Buffer, int]:
+    """Byte offsets: the largest buffer first, each at the lowest place that is free all its life.
+
+    Greedy by size, as in Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net
+    Inference", 2020.
+    """
+    offsets: dict[Buffer, int] = {}
+    for buffer in sorted(lifetimes, key=lambda b: (-b.nbytes, lifetimes[b])):
+        first, last = lifetimes[buffer]
+        size = round_up(buffer.nbytes, ALIGNMENT)
+        at = 0
+        for other in sorted(offsets, key=offsets.__getitem__):
+            begin, end = lifetimes[other]
+            if end < first or last < begin:
+                continue
+            if at + size <= offsets[other]:
+                break
+            at = max(at, offsets[other] + round_up(other.nbytes, ALIGNMENT))
+        offsets[buffer] = at
+    return offsets
+
+
+def arena_bytes(offsets: Mapping[Buffer, int]) -> int:
+    """Size of the arena that these placements need."""
+    return max((at + round_up(b.nbytes, ALIGNMENT) for b, at in offsets.items()), default=0)
+
+
+def live_peak(lifetimes: Lifetimes, steps: int) -> int:
+    """The most bytes alive at any step: no placement can need less."""
+    changes = [0] * (steps + 1)
+    for buffer, (first, last) in lifetimes.items():
+        size = round_up(buffer.nbytes, ALIGNMENT)
+        changes[first] += size
+        changes[last + 1] -= size
+    peak = alive = 0
+    for change in changes:
+        alive += change
+        peak = max(peak, alive)
+    return peak
+
+
+def lifetimes(touched: Sequence[Sequence[Buffer]], *, keep: bool = False) -> dict[Buffer, tuple[int, int]]:
+    """First and last step of each arena buffer; ``touched[i]`` are those of step i.
+
+    With ``keep`` every buffer lives to the end, so that its value can be read after the run.
+    """
+    spans: dict[Buffer, tuple[int, int]] = {}
+    for step, buffers in enumerate(touched):
+        for buffer in buffers:
+            first = spans.get(buffer, (step, step))[0]
+            spans[buffer] = (first, len(touched) - 1 if keep else step)
+    return spans

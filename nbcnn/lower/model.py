@@ -1,0 +1,264 @@
+"""The compiled model: call it, ask it what it does, time its steps, read its inner values."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nbcnn.errors import InputError, nearest
+from nbcnn.ir.graph import Graph
+from nbcnn.ir.types import BATCH, TensorType
+from nbcnn.kernels.base import PythonStep, Step, Store, View
+from nbcnn.lower.plan import Lowered, Memory
+from nbcnn.lower.select import Candidate, Choice
+from nbcnn.runtime import driver
+from nbcnn.runtime.program import Plan, Program, PythonCall
+from nbcnn.target import Target
+
+CONVERSION = "layout"
+"""What explain and profile call the kernel family of conversion steps."""
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """One row of `Model.explain`: a step, its work at the plan's batch, and the kernels that lost."""
+
+    index: int
+    node: str
+    op: str
+    kernel: str
+    family: str
+    output: str
+    layout: str
+    macs: int
+    nbytes: int
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """One row of `Model.profile`: seconds (median) and share of the whole."""
+
+    node: str
+    op: str
+    kernel: str
+    seconds: float
+    share: float
+    gflops: float
+    gbytes: float
+
+
+class Model:
+    """A compiled network. Calls are safe from any thread; outputs belong to the caller."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        choices: list[Choice],
+        plan: Callable[[int], Plan],
+        batch: int,
+        threads: int,
+        target: Target,
+        store: Store,
+    ) -> None:
+        self.graph = graph
+        self.threads = threads
+        self.target = target
+        self._choices = {c.site.name: c for c in choices}
+        self._store = store
+        self._batch = batch
+        self._program = Program(plan, threads)
+        self._program.plan(batch)
+
+    def __call__(self, *args: Any, **named: Any) -> np.ndarray | dict[str, np.ndarray]:
+        """Run one inference.
+
+        Inputs by position or name: NumPy arrays, or anything with ``__array__`` or DLPack, of the
+        graph's dtype and shape (any batch size). Returns the output, or a dict by name when there
+        are several. Raises InputError for what does not fit.
+        """
+        batch, inputs = self._inputs(args, named)
+        outputs = self._program.run(batch, inputs)
+        return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+    # -- explaining ------------------------------------------------------------------------------
+
+    def explain(self, batch: int | None = None) -> list[StepInfo]:
+        """Every step in order: node, kernel, layout, work, and why other kernels were not taken."""
+        notes = self._notes(batch)
+        rows = []
+        for index, step in enumerate(notes.steps):
+            choice = self._choices[step.site] if _computes(step) else None
+            view = notes.values.get(choice.site.outputs[0]) if choice else None
+            native = isinstance(step, Step)
+            rows.append(
+                StepInfo(
+                    index,
+                    step.site,
+                    choice.site.op.name if choice else CONVERSION,
+                    step.kernel.name if native else "reference",
+                    choice.kernel.name if choice else CONVERSION,
+                    str(choice.site.out_types[0]) if choice else "",
+                    str(view.layout) if view else "",
+                    step.macs if native else 0,
+                    step.nbytes if native else 0,
+                    choice.candidates if choice else (),
+                )
+            )
+        return rows
+
+    def memory(self, batch: int | None = None) -> Memory:
+        """Bytes of the plan of a batch size, by purpose."""
+        return self._notes(batch).memory
+
+    def profile(self, *args: Any, repeats: int = 20, **named: Any) -> list[StepTime]:
+        """Time every step by itself, in order, ``repeats`` times; rows in order of execution."""
+        batch, inputs = self._inputs(args, named)
+        plan = self._program.plan(batch)
+        context = self._program.acquire(plan)
+        self._program.execute(plan, context, inputs)
+        pieces = _pieces(plan)
+        times = np.zeros((repeats, len(pieces)))
+        for row in times:
+            for i, piece in enumerate(pieces):
+                start = time.perf_counter()
+                if isinstance(piece, PythonCall):
+                    piece.function(context)
+                else:
+                    driver.run(context.table[piece : piece + 1], self.threads)
+                row[i] = time.perf_counter() - start
+        context.arrays = {}
+        plan.pool.append(context)
+        medians = np.median(times, axis=0)
+        rows = []
+        for info, seconds in zip(self.explain(batch), medians.tolist(), strict=True):
+            rows.append(
+                StepTime(
+                    info.node,
+                    info.op,
+                    info.kernel,
+                    seconds,
+                    seconds / float(medians.sum()),
+                    2e-9 * info.macs / seconds,
+                    1e-9 * info.nbytes / seconds,
+                )
+            )
+        return rows
+
+    def tap(self, *args: Any, values: Iterable[str] | None = None, **named: Any) -> dict[str, np.ndarray]:
+        """Run, and return inner values by name in their logical shape (all, or those asked for).
+
+        Needs ``compile(..., keep_values=True)``: otherwise values share memory. Values inside fused
+        nodes are not kept.
+        """
+        if not self._keeps:
+            raise InputError("tap needs a model compiled with keep_values=True")
+        batch, inputs = self._inputs(args, named)
+        plan = self._program.plan(batch)
+        context = self._program.acquire(plan)
+        outputs = self._program.execute(plan, context, inputs)
+        notes: Lowered = plan.notes
+        known = {v for v in notes.values if not self.graph.is_weight(v)}
+        found = {}
+        for value in known if values is None else values:
+            if value not in known:
+                raise InputError(f"no value '{value}' in the program{nearest(value, known)}")
+            if value in inputs:
+                found[value] = inputs[value]
+                continue
+            view = notes.values[value]
+            offset = notes.offsets[view.buffer] + 4 * view.offset
+            found[value] = _logical(context.read, view, self._type(value).extents(batch), offset)
+        context.arrays = {}
+        plan.pool.append(context)
+        return found | {k: v for k, v in outputs.items() if values is None}
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    @property
+    def _keeps(self) -> bool:
+        return self._program.plan(self._batch).notes.keeps
+
+    def _type(self, value: str) -> TensorType:
+        for choice in self._choices.values():
+            if value in choice.site.outputs:
+                return choice.site.out_types[choice.site.outputs.index(value)]
+        return self.graph.type(value)
+
+    def _notes(self, batch: int | None) -> Lowered:
+        return self._program.plan(batch or self._batch).notes
+
+    def _inputs(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[int, dict[str, np.ndarray]]:
+        types = self.graph.inputs
+        if len(args) > len(types):
+            raise InputError(f"the model takes {len(types)} inputs ({', '.join(types)}), got {len(args)}")
+        given = dict(zip(types, args, strict=False))
+        for name, value in named.items():
+            if name not in types:
+                raise InputError(f"no input '{name}'{nearest(name, types)}")
+            if name in given:
+                raise InputError(f"input '{name}' is given twice")
+            given[name] = value
+        batch: int | None = None
+        arrays = {}
+        for name, type_ in types.items():
+            if name not in given:
+                raise InputError(f"input '{name}' {type_} is missing")
+            arrays[name] = array = _array(name, given[name], type_)
+            if type_.shape and type_.shape[0] == BATCH:
+                if batch is not None and batch != array.shape[0]:
+                    raise InputError(f"input '{name}' has batch {array.shape[0]}, others have {batch}")
+                batch = array.shape[0]
+        return batch or self._batch, arrays
+
+
+def _array(name: str, value: Any, type_: TensorType) -> np.ndarray:
+    """``value`` as a contiguous array of ``type_``; raises InputError when it is not of that type."""
+    if isinstance(value, np.ndarray):
+        array = value
+    elif hasattr(value, "__array__"):
+        array = np.asarray(value)
+    elif hasattr(value, "__dlpack__"):
+        array = np.from_dlpack(value)
+    else:
+        raise InputError(
+            f"input '{name}' should be an array {type_}, got {type(value).__name__}; "
+            "wrap it with numpy.asarray(..., dtype)"
+        )
+    if array.dtype.name != type_.dtype:
+        raise InputError(
+            f"input '{name}' should be {type_}, got dtype {array.dtype}; "
+            f"convert it with .astype('{type_.dtype}')"
+        )
+    fits = array.ndim == type_.rank and all(
+        isinstance(d, str) or d == n for d, n in zip(type_.shape, array.shape, strict=True)
+    )
+    if not fits or 0 in array.shape:
+        raise InputError(f"input '{name}' should be {type_}, got shape {list(array.shape)}")
+    return np.ascontiguousarray(array)
+
+
+def _computes(step: Step | PythonStep) -> bool:
+    """Whether a step computes its node, rather than moving a value for it."""
+    return isinstance(step, PythonStep) or not step.conversion
+
+
+def _pieces(plan: Plan) -> list[int | PythonCall]:
+    pieces: list[int | PythonCall] = []
+    for segment in plan.segments:
+        pieces += [segment] if isinstance(segment, PythonCall) else range(*segment)
+    return pieces
+
+
+def _logical(read: Callable[..., np.ndarray], view: View, shape: tuple[int, ...], offset: int) -> np.ndarray:
+    """A copy of a value in its logical (NCHW) shape."""
+    if view.layout.kind == "plain":
+        return read(offset, shape, np.empty(shape, np.float32).strides).copy()
+    c, h, w = view.layout.image  # type: ignore[misc]
+    pixel, image = 4 * view.pitch, 4 * view.image_stride
+    found = read(offset, (shape[0], c, h, w), (image, 4, pixel * w, pixel))
+    return np.ascontiguousarray(found).reshape(shape)

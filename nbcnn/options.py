@@ -1,0 +1,45 @@
+"""The settings of one compilation: made once by `nbcnn.compile`, read by everything below it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from nbcnn.errors import OptionError, nearest
+
+PRECISIONS = ("float32",)
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """What `nbcnn.compile` may be told.
+
+    ``threads``: worker threads of one inference (None: as many as this process may use).
+    ``precision``: arithmetic of the kernels; never lowered unless asked.
+    ``winograd``: whether 3x3 convolutions may use Winograd's algorithm, which is faster and rounds
+    a little differently.
+    ``keep_values``: every node output stays in memory to be read by `Model.tap` (for debugging:
+    the arena grows to the sum of all values).
+    """
+
+    threads: int | None = None
+    precision: str = "float32"
+    winograd: bool = True
+    keep_values: bool = False
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and (
+            isinstance(self.threads, bool) or not isinstance(self.threads, int) or self.threads < 1
+        ):
+            raise OptionError(f"threads must be a whole number of at least 1, got {self.threads!r}")
+        if self.precision not in PRECISIONS:
+            raise OptionError(f"unknown precision '{self.precision}'{nearest(self.precision, PRECISIONS)}")
+
+    @classmethod
+    def of(cls, **options: Any) -> CompileOptions:
+        """Options from keyword arguments; raises OptionError for one that does not exist."""
+        known = {f.name for f in fields(cls)}
+        for name in options:
+            if name not in known:
+                raise OptionError(f"unknown option '{name}'{nearest(name, known)}")
+        return cls(**options)

@@ -1,0 +1,137 @@
+"""A program: for each batch size a plan (steps, offsets), for each call at a time a context (memory).
+
+Knows neither graphs nor operators: addresses of compiled functions, blocks of arguments, buffers.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nbcnn.runtime import driver
+
+PLANS = 16
+"""How many plans (batch sizes) a program keeps; the one unused for longest goes first."""
+
+
+@dataclass(frozen=True)
+class External:
+    """An argument slot that holds an address in a caller's array."""
+
+    index: int
+    name: str
+    offset: int
+
+
+@dataclass(frozen=True)
+class PythonCall:
+    """A step done in Python: reads and writes plain arrays of a context."""
+
+    function: Callable[[Context], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything that is fixed for one batch size.
+
+    ``kernels[i]`` is the function of step i, whose arguments begin at ``args[starts[i]]``;
+    ``relocations`` index the arguments that are arena offsets. ``segments`` are native ranges of
+    steps and Python calls in order. ``keep`` holds the arrays that arguments point into, ``notes``
+    what the compiler wants to remember of this plan.
+    """
+
+    kernels: np.ndarray
+    args: np.ndarray
+    starts: np.ndarray
+    relocations: np.ndarray
+    externals: tuple[External, ...]
+    segments: tuple[tuple[int, int] | PythonCall, ...]
+    arena_bytes: int
+    outputs: Mapping[str, tuple[tuple[int, ...], str]]
+    keep: tuple[object, ...] = ()
+    notes: Any = None
+    pool: list[Context] = field(default_factory=list)
+
+
+class Context:
+    """The memory of one call at a time: an arena, and arguments that point into it."""
+
+    def __init__(self, plan: Plan) -> None:
+        raw = np.empty(plan.arena_bytes + 64, np.uint8)
+        self.arena = raw[-raw.ctypes.data % 64 :][: plan.arena_bytes]
+        self.base = self.arena.ctypes.data
+        self.args = plan.args.copy()
+        self.args[plan.relocations] += self.base
+        self.table = np.stack([plan.kernels, self.args.ctypes.data + 8 * plan.starts], axis=1)
+        self.arrays: dict[str, np.ndarray] = {}
+
+    def bind(self, plan: Plan, arrays: dict[str, np.ndarray]) -> None:
+        """Point the arguments that read inputs and write outputs to the caller's arrays."""
+        addresses = {k: a.__array_interface__["data"][0] for k, a in arrays.items()}
+        for external in plan.externals:
+            self.args[external.index] = addresses[external.name] + external.offset
+        self.arrays = arrays
+
+    def read(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+        """A float32 view of the arena at ``offset`` bytes; strides in bytes."""
+        return np.ndarray(shape, np.float32, self.arena, offset, strides)
+
+
+class Program:
+    """Plans by batch size, made by ``build`` when first needed, and contexts, reused between calls."""
+
+    def __init__(self, build: Callable[[int], Plan], threads: int) -> None:
+        self.threads = threads
+        self._build = build
+        self._plans: OrderedDict[int, Plan] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def plan(self, batch: int) -> Plan:
+        """The plan of a batch size."""
+        with self._lock:
+            plan = self._plans.get(batch)
+            if plan is None:
+                plan = self._plans[batch] = self._build(batch)
+                while len(self._plans) > PLANS:
+                    self._plans.popitem(last=False)
+            self._plans.move_to_end(batch)
+            return plan
+
+    def run(self, batch: int, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """One inference; ``inputs`` are contiguous arrays of the right types. Safe from any thread."""
+        plan = self.plan(batch)
+        context = self.acquire(plan)
+        try:
+            outputs = self.execute(plan, context, inputs)
+            context.arrays = {}
+        finally:
+            plan.pool.append(context)
+        return outputs
+
+    @staticmethod
+    def acquire(plan: Plan) -> Context:
+        """A context that no other call uses: an idle one, or a new one."""
+        try:
+            return plan.pool.pop()
+        except IndexError:
+            return Context(plan)
+
+    def execute(
+        self, plan: Plan, context: Context, inputs: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Run all steps in ``context``; its arena then holds what the last steps left."""
+        outputs = {k: np.empty(shape, dtype) for k, (shape, dtype) in plan.outputs.items()}
+        arrays = {f"input:{k}": v for k, v in inputs.items()}
+        arrays |= {f"output:{k}": v for k, v in outputs.items()}
+        context.bind(plan, arrays)
+        for segment in plan.segments:
+            if isinstance(segment, PythonCall):
+                segment.function(context)
+            else:
+                driver.run(context.table[segment[0] : segment[1]], self.threads)
+        return outputs
