@@ -7,6 +7,7 @@ from llvmlite import ir
 from numba import types
 
 from nbcnn.runtime import jit
+from nbcnn.runtime.team_code import acquire, give_way, release
 from nbcnn.runtime.walk_code import load
 
 from .helper import bonus
@@ -65,6 +66,20 @@ def make_delay(loops):
         store(args, part, value)
 
     return delay
+
+
+def make_meet(patience):
+    """Word ``part`` = 1, then word ``8 + part`` = whether the other part of two has begun."""
+
+    def meet(args, part, parts):
+        release(args, part, 1)
+        turns = 0
+        while acquire(args, 1 - part) == 0 and turns < patience:
+            turns += 1
+            give_way()
+        release(args, 8 + part, acquire(args, 1 - part))
+
+    return meet
 
 
 def make_raises():
