@@ -1,0 +1,46 @@
+"""nbcnn: an optimising compiler and runtime for convolutional networks, written entirely in Python.
+
+Importing this package imports none of its parts: each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nbcnn.api import compile, load, optimize, save
+    from nbcnn.errors import NbcnnError
+    from nbcnn.ir.graph import Graph
+
+__version__: str
+
+_HOMES = {
+    "load": "nbcnn.api",
+    "save": "nbcnn.api",
+    "optimize": "nbcnn.api",
+    "compile": "nbcnn.api",
+    "to_onnx": "nbcnn.api",
+    "from_onnx": "nbcnn.api",
+    "Graph": "nbcnn.ir.graph",
+    "NbcnnError": "nbcnn.errors",
+}
+
+__all__ = ["Graph", "NbcnnError", "__version__", "compile", "load", "optimize", "save"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("nbcnn")
+    elif name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'nbcnn' has no attribute '{name}'")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, "__version__"})

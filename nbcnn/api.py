@@ -1,0 +1,56 @@
+"""The Python API: each function imports what it needs when it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbcnn import resources
+from nbcnn.errors import OptionError, nearest
+
+if TYPE_CHECKING:
+    from nbcnn.ir.graph import Graph
+    from nbcnn.lower.model import Model
+
+
+def load(
+    model: str | Path,
+    *,
+    weights: str | Path | None = None,
+    shapes: Mapping[str, int] | None = None,
+    seed: int = 0,
+) -> Graph:
+    """The graph of a model: a name (``resnet50``, see `nbcnn list`) or the path of a YAML file.
+
+    ``weights`` is a safetensors file that takes the place of the model's own; ``shapes`` binds
+    symbolic extents such as ``{"H": 224}``; ``seed`` draws weights for a model without a file.
+    """
+    from nbcnn.frontends import yaml_model
+
+    path = resources.find("graphs", model)
+    return yaml_model.load(path, weights=Path(weights) if weights else None, shapes=shapes, seed=seed)
+
+
+def save(graph: Graph, path: str | Path) -> None:
+    """Write ``graph`` as YAML to ``path``, and its weights beside it as safetensors."""
+    from nbcnn.frontends import yaml_writer
+
+    yaml_writer.save(graph, Path(path))
+
+
+def optimize(graph: Graph, passes: Any = "default") -> Graph:
+    """``graph`` after a pipeline: its name, the path of its YAML file, or a list of passes."""
+    from nbcnn.passes import runner
+
+    return runner.optimize(graph, passes)
+
+
+def compile(graph: Graph, target: str = "cpu", passes: Any = "default", **options: Any) -> Model:
+    """A program for ``target`` that runs ``graph``; ``options`` are the fields of CompileOptions."""
+    from nbcnn.lower import build
+    from nbcnn.options import CompileOptions
+
+    if target != "cpu":
+        raise OptionError(f"unknown target '{target}'{nearest(target, ['cpu'])}")
+    return build.compile_graph(optimize(graph, passes), CompileOptions.of(**options))
