@@ -92,8 +92,9 @@ def bind_inputs(
     for name, type_ in types.items():
         if name not in inputs:
             raise InputError(f"input '{name}' {type_} is missing")
-        array = _cast(np.asarray(inputs[name]), dtype if type_.dtype.startswith("float") else None)
-        want = TensorType(type_.shape, array.dtype.name) if dtype is not None else type_
+        array, want = np.asarray(inputs[name]), type_
+        if dtype is not None and type_.dtype.startswith("float"):
+            array, want = _cast(array, dtype), TensorType(type_.shape, np.dtype(dtype).name)
         if not _fits(array, want, symbols):
             known = f" with {', '.join(f'{k} = {v}' for k, v in symbols.items())}" if symbols else ""
             got = TensorType(array.shape, array.dtype.name)

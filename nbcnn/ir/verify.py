@@ -5,7 +5,7 @@ from __future__ import annotations
 import networkx as nx
 
 from nbcnn.errors import GraphError
-from nbcnn.ir.graph import Graph, check_node
+from nbcnn.ir.graph import Graph
 
 
 def verify(graph: Graph) -> None:
@@ -18,6 +18,9 @@ def verify(graph: Graph) -> None:
     if not nx.is_directed_acyclic_graph(store):
         cycle = " -> ".join(edge[0] for edge in nx.find_cycle(store))
         raise GraphError(f"graph '{graph.name}' has a cycle: {cycle}")
+    for name, weight in graph.weights.items():
+        if graph.type(name) != weight.type:
+            raise GraphError(f"weight '{name}' is recorded as {graph.type(name)} but is {weight.type}")
     made: set[str] = set(graph.inputs) | set(graph.weights)
     for node in graph.nodes:
         edges = sorted((slot, v) for _, _, slot, v in store.in_edges(node.name, keys=True, data="value"))
@@ -29,7 +32,7 @@ def verify(graph: Graph) -> None:
         for value in node.outputs:
             if value in made:
                 raise GraphError(f"makes '{value}', which exists already", node=node.name)
-        types = check_node(node, graph.types(node.data), graph.types(node.weights))
+        types = graph._infer(node)
         for value, type_ in zip(node.outputs, types, strict=True):
             if graph.type(value) != type_:
                 raise GraphError(
