@@ -42,7 +42,8 @@ class Caches(Protocol):
     def l2(self) -> int: ...
 
 
-# Rows of a tile -> time per row relative to the first.  The small surcharge of the others keeps a network to few kernels where little is to be gained.
+# Rows of a tile -> time per row relative to the first.  The surcharge of the others is more than
+# measured, to keep a network to few kernels where little is to be gained.
 _WIDE_32 = {7: 1.0, 8: 1.04, 10: 1.05, 4: 1.15}
 _WIDE_16 = {6: 1.0, 5: 1.03, 4: 1.14, 2: 1.6}
 _NARROW_16 = {4: 1.0, 6: 1.05, 2: 1.5}
@@ -52,7 +53,11 @@ def _padded(n: int, to: int) -> int:
     return -(-n // to) * to
 
 
-def choose_tile(rows: int, n: int, k: int, taps: int, lanes: int, registers: int) -> tuple[int, int, int]:
+Tile = tuple[int, int, int]
+"""MR, NV, UNROLL"""
+
+
+def choose_tile(rows: int, n: int, k: int, taps: int, lanes: int, registers: int) -> Tile:
     """``(MR, NV, UNROLL)`` for ``rows`` pixels per image and ``n`` output channels per group.
 
     ``k`` channels are contiguous at each of ``taps`` taps; ``lanes`` float32 fill a vector, of
