@@ -84,8 +84,10 @@ class Nbcnn:
 
     def __init__(self, task: Task) -> None:
         import nbcnn
+        from nbcnn.bench.machine import version
 
-        self.version, self.precision = nbcnn.__version__, task.precision
+        self.version = version("nbcnn") or "uninstalled"
+        self.precision = task.precision
         self._nbcnn, self._task = nbcnn, task
         self._graph = nbcnn.load(str(task.yaml))
 

@@ -37,9 +37,9 @@ def describe() -> dict[str, Any]:
         "usable_cores": usable_cores(),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "numba": _version("numba"),
-        "numpy": _version("numpy"),
+        "python": platform.pythonversion(),
+        "numba": version("numba"),
+        "numpy": version("numpy"),
     }
 
 
@@ -79,7 +79,8 @@ def _read(path: str) -> str | None:
         return None
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
+    """The installed version of a package, without importing it; None when it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
