@@ -37,7 +37,7 @@ def describe() -> dict[str, Any]:
         "usable_cores": usable_cores(),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.pythonversion(),
+        "python": platform.python_version(),
         "numba": version("numba"),
         "numpy": version("numpy"),
     }
