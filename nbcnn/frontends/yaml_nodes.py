@@ -308,12 +308,15 @@ class Region:
         data = self._operands(inputs, item, scope, above, local, name, len(block.inputs) == 1)
         first = start.integer("start", 0) if start else 0
         count = repeat.integer("repeat", 1) if repeat else 1
-        self.claim(node, item.mark)
+        if not start:  # with it, other entries may continue the numbering under the same name
+            self.claim(node, item.mark)
         for index in range(first, first + count):
             if len(data) != len(block.inputs):
                 item.fail(f"block '{name}' takes {len(block.inputs)} inputs, got {len(data)}", node)
             # `repeat: 1` numbers too: torchvision calls a stage of one block layer1.0
             here = f"{local}.{index}" if repeat or start else local
+            if here != local:
+                self.claim(scope.prefix + here, item.mark)
             inner = Scope(
                 block.entries,
                 dict(zip(block.inputs, data, strict=True)),
@@ -327,7 +330,7 @@ class Region:
                 data = tuple(self.resolve(v, inner) for v in block.outputs)
             if here != local and len(data) == 1:
                 scope.names[here] = data[0]
-        public = names(outputs, "outputs") if outputs else (local,)
+        public = names(outputs, "outputs") if outputs else () if start else (local,)
         if outputs and len(public) != len(data):
             outputs.fail(f"block '{name}' has {len(data)} outputs, {len(public)} are named", node)
         if len(public) == len(data):

@@ -176,6 +176,7 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside ``path`` and put it in its place in one step."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
+        temporary.touch()  # fails with the plain reason where the folder does
         write(temporary)
         temporary.replace(path)
     except Exception as error:  # safetensors has an error class of its own for a failed write
