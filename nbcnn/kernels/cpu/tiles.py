@@ -1,29 +1,30 @@
 """Tile sizes of the indirect GEMM (``code/igemm.py``): pure rules, fitted to measurements.
 
-All ResNet-50 convolutions (7.94 GFLOP), one thread of an AMD Zen 5, ms; UNROLL 4, best order per
-layer.  The FMA peak, measured with 24 independent chains in registers, is 239 GFLOP/s: 33.2 ms.
+One thread of an AMD Zen 5 with 16 lanes and 32 registers, ms for all convolutions of ResNet-50
+(7.94 GFLOP) and all 1x1 of MobileNetV2 (0.54 GFLOP).  UNROLL 4, the better order per layer, minima
+over 40 calls per layer, the columns interleaved so that they saw the same (shared, busy) machine:
 
-====================  =======  =======  =======  =======  =======  =======  =======  =======
-16 lanes, 32 regs     7x2      10x2     12x2     13x2     14x2     6x4      9x3      7x4
-====================  =======  =======  =======  =======  =======  =======  =======  =======
-ResNet-50, ms         34.9     34.2     35.8     38.7     40.6     35.9     41.1     47.3
-MobileNetV2 1x1, ms   2.58     2.63     2.82                       3.50
-VGG16 3x3, ms         148      145      143                        147
-compile, s            0.5      0.5      0.6      0.7      0.7      0.7      0.8      0.7
-====================  =======  =======  =======  =======  =======  =======  =======  =======
+===========  =====  =====  =====  =====  =====  =====  =====  =====  =====
+MR x NV      7x2    10x2   12x2   13x2   14x2   6x4    9x3    7x4    24x1
+===========  =====  =====  =====  =====  =====  =====  =====  =====  =====
+ResNet-50    35.3   35.4   37.6   36.8   37.2   35.8   40.8   48.6   70.4
+MobileNetV2  2.60   2.64   2.82   2.75   2.79   3.43   3.07   4.47   3.77
+===========  =====  =====  =====  =====  =====  =====  =====  =====  =====
 
-The rules below: ResNet-50 33.4 ms (238 GFLOP/s, minima of 25 runs), MobileNetV2 2.41 ms.
+The rules below take 33.4 ms (238 GFLOP/s) and 2.41 ms in a quiet run, 34.1 and 2.38 in a busy one;
+24 independent chains of multiply-adds in registers reach 239-240 GFLOP/s, or 33.2 ms.  On VGG16's
+3x3 layers 7x2, 10x2, 12x2 and 6x4 (148, 145, 143, 147 ms) differ by less than the noise.  UNROLL
+2, 4 and 8 differ by less than 0.4 %.
 
-UNROLL 2, 4 and 8 differ by less than 0.3 %.  24x1 needs 76 ms: its 24 row pointers spill, and one
-load per multiply-add is the most the CPU can do.  7x2 divides the 49, 196, 784, 3136 and 12544
-pixels of ImageNet networks, has 14 chains of multiply-adds where 8 hide their latency, and leaves
-registers for the row pointers.  The other row counts are for pixel counts which 7 divides badly.
+7x2 divides the 49, 196, 784, 3136 and 12544 pixels of ImageNet networks, has 14 chains of
+multiply-adds where 8 hide their latency, and leaves registers for the row pointers.  The other row
+counts are for pixel counts which 7 divides badly; their costs are judgement, not measurement.
 NV = 3 pays where the channels are an odd multiple of three vectors (144 of MobileNetV2: 0.108 ms
 against 0.131), and NV = 1 for at most one (32 -> 16 channels: 0.084 against 0.149).
 
-With 16 registers (a third of the same layers, GFLOP/s; peak about 119 with AVX2 + FMA):
-8 lanes 6x2 115.7, 5x2 113.0, 4x3 109.5, 4x2 101.2, 12x1 94; 4 lanes without FMA (the product takes
-a register of its own) 4x2 39.8, 3x3 38.4, 6x2 38.2, 5x2 37.9, 4x3 27.5.
+With 16 registers, on 7 of ResNet-50's layers, GFLOP/s: 8 lanes with FMA (peak 123) 6x2 115.8, 5x2
+111.2, 4x3 109.0, 4x2 101.7, 12x1 95.5.  With 4 lanes without FMA (the product takes a register of
+its own) 4x2 and 3x3 are first by turns, 41 at best; 4x3 is far behind.
 
 One row (a fully connected layer at batch 1) streams its weights: 1x4 and 1x2 reach 110 GB/s while
 they fit in L3 and 35-44 GB/s from memory.  First layers, K = 21 over 7 taps: 237 GFLOP/s with
