@@ -6,6 +6,8 @@ package holds code only) and a test file.
 """
 
 from nbcnn.passes.base import EXACT, REASSOCIATES, Contract, Lossy, Pass
+from nbcnn.passes.pipeline import Pipeline, Repeat
+from nbcnn.passes.runner import Record, Report, optimize, run
 from nbcnn.passes.table import PASSES, get
 
 __all__ = [
@@ -15,5 +17,11 @@ __all__ = [
     "Contract",
     "Lossy",
     "Pass",
+    "Pipeline",
+    "Record",
+    "Repeat",
+    "Report",
     "get",
+    "optimize",
+    "run",
 ]

@@ -27,15 +27,15 @@ class FuseActivation(Pass):
 
     def run(self, rw: Rewriter) -> None:
         for node in rw.graph.nodes:
-            if node.op.name not in fusing.ACTIVATIONS:
+            if not fusing.is_activation(node):
                 continue
             producer = rw.graph.producer(node.data[0])
             if producer is None:
                 continue
-            last = fusing.parts(producer)[-1].op.name
-            if last in fusing.ACTIVATIONS and len(fusing.parts(producer)) > 1:
+            last = fusing.parts(producer)[-1]
+            if fusing.is_activation(last) and last is not producer:
                 rw.refuse(node.name, f"'{producer.name}' ends in an activation already")
-            elif last in _CARRIERS:
+            elif last.op.name in _CARRIERS:
                 if why := fusing.obstacle(rw.graph, producer, node):
                     rw.refuse(node.name, why)
                 elif rw.begin(node.name, f"fused with '{producer.name}'"):

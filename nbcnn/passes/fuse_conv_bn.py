@@ -39,8 +39,8 @@ class FuseConvBn(Pass):
             linear = rw.graph.producer(node.data[0])
             if linear is None or not isinstance(linear.op, Conv2d | Dense):
                 continue
-            if why := _obstacle(rw.graph, linear, node):
-                rw.refuse(node.name, why)
+            if uses := other_uses(rw.graph, linear.output, node):
+                rw.refuse(node.name, uses)
                 continue
             weight, bias = _folded(rw.graph, linear, node)
             if not (np.isfinite(weight).all() and np.isfinite(bias).all()):
@@ -49,14 +49,6 @@ class FuseConvBn(Pass):
             if not rw.begin(node.name, f"folded into '{linear.name}'"):
                 return
             _fold(rw, linear, node, weight, bias)
-
-
-def _obstacle(graph: Graph, linear: Node, norm: Node) -> str | None:
-    if uses := other_uses(graph, linear.output, norm):
-        return uses
-    if isinstance(linear.op, Dense) and graph.type(linear.output).rank != 2:
-        return f"'{linear.name}' has its outputs on the last axis, batch_norm normalises axis 1"
-    return None
 
 
 def _slots(graph: Graph, node: Node) -> dict[str, str]:

@@ -15,10 +15,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from nbcnn.ir import Graph, Node, Rewriter
-from nbcnn.ops import OPS
+from nbcnn.ops.activation import Activation
 from nbcnn.ops.fused import Body, Fused
-
-ACTIVATIONS = frozenset(name for name, place in OPS.items() if place.startswith("activation:"))
 
 
 def parts(node: Node) -> tuple[Node, ...]:
@@ -28,6 +26,11 @@ def parts(node: Node) -> tuple[Node, ...]:
     body = node.op.body
     actual = dict(zip(body.inputs + body.weights, node.inputs, strict=True))
     return tuple(replace(n, inputs=tuple(actual.get(v, v) for v in n.inputs)) for n in body.nodes)
+
+
+def is_activation(node: Node) -> bool:
+    """Whether ``node`` applies one function to every element."""
+    return isinstance(node.op, Activation)
 
 
 def other_uses(graph: Graph, value: str, reader: Node) -> str | None:
@@ -45,6 +48,8 @@ def other_uses(graph: Graph, value: str, reader: Node) -> str | None:
 
 def obstacle(graph: Graph, producer: Node, reader: Node) -> str | None:
     """Why ``producer`` cannot be merged into ``reader``, or None when it can."""
+    if len(producer.outputs) > 1:
+        return f"'{producer.name}' has {len(producer.outputs)} results"
     if uses := other_uses(graph, producer.output, reader):
         return uses
     made = [v for n in parts(producer) + parts(reader) for v in n.outputs]

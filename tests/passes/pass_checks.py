@@ -1,0 +1,64 @@
+"""What every test of a pass needs: the same numbers before and after, and the second run a no-op."""
+
+from __future__ import annotations
+
+import numpy as np
+from strategies import arrays
+
+from nbcnn import reference
+from nbcnn.ir import Graph, verify
+from nbcnn.passes import EXACT, Pass, Pipeline, Record, run
+
+
+def every_value(graph: Graph, dtype: type[np.floating] | None = None) -> dict[str, np.ndarray]:
+    """Every value that a node makes, those inside fused nodes too."""
+    found: dict[str, np.ndarray] = {}
+    for node, operands, results in reference.values(graph, arrays(graph), dtype):
+        if node.op.name == "fused":
+            inside = node.op.values(*operands)
+            found.update({v: inside[v] for n in node.op.body.nodes for v in n.outputs})
+        found.update(zip(node.outputs, results, strict=True))
+    return found
+
+
+def same_values(before: Graph, after: Graph, tolerance: float) -> None:
+    """Values of one name agree (0: bit by bit, in the graph's own dtype), and so do the results.
+
+    ``tolerance`` is relative to the largest element.
+    """
+    dtype = np.float64 if tolerance else None
+    old, new = every_value(before, dtype), every_value(after, dtype)
+    results = (reference.run(before, arrays(before), dtype), reference.run(after, arrays(after), dtype))
+    pairs = [(name, old[name], new[name]) for name in old.keys() & new.keys()]
+    pairs += [(name, results[0][name], results[1][name]) for name in before.outputs]
+    assert before.outputs.keys() == after.outputs.keys()
+    for name, a, b in pairs:
+        assert a.shape == b.shape
+        assert a.dtype == b.dtype
+        scale = max(float(abs(a).max(initial=0)), 1e-30)
+        error = float(abs(a - b).max(initial=0)) / scale
+        assert error <= tolerance, f"{name}: {error:.2e}"
+
+
+def apply(pass_: Pass, graph: Graph, limit: int | None = None) -> tuple[Graph, Record]:
+    """Run one pass and hold it to its contract; float64 graphs are held to float64's rounding."""
+    before = (graph.nodes, dict(graph.weights), dict(graph.outputs))
+    report = run(graph, [pass_], limit=limit)
+    after = report.graph
+    assert (graph.nodes, dict(graph.weights), dict(graph.outputs)) == before, "the input was changed"
+    verify(after)
+    float64 = all(t.dtype == "float64" for t in graph.inputs.values())
+    same_values(graph, after, 0 if pass_.contract == EXACT else 1e-12 if float64 else 1e-6)
+    if limit is None:
+        assert run(after, [pass_]).graph is after, "a second run changed something"
+    (record,) = report.records or [None]
+    return after, record
+
+
+def refusals(record: Record) -> dict[str, str]:
+    """Why, by node."""
+    return {r.node: r.why for r in record.refusals}
+
+
+def optimized(graph: Graph, passes: object = "default") -> Graph:
+    return run(graph, Pipeline.of(passes)).graph
