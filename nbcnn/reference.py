@@ -122,7 +122,7 @@ def bound(
     rows and columns (F(m x m, 3 x 3) computes m x m outputs from one tile of inputs).
     """
     exact = [_cast(a, np.float64) for a in arrays]
-    unit = (np.finfo(dtype).eps + 2 * np.finfo(np.float64).eps) / 2
+    unit = float(np.finfo(dtype).eps + 2 * np.finfo(np.float64).eps) / 2
     limits = op.error(exact, [np.zeros_like(a) for a in exact], unit)
     terms = op.reduction([TensorType(a.shape) for a in arrays])
     floor = terms * float(np.finfo(dtype).smallest_normal)

@@ -120,8 +120,9 @@ class AvgPool(_Window):
 
     def divisors(self, x: TensorType) -> np.ndarray:
         """How many elements each window averages, int64 [OH, OW]."""
-        plane = np.ones((1, 1, *x.shape[2:]), np.int64)
-        return sum(self._taps(plane, beyond=0, padding=int(self.count_include_pad)))[0, 0]
+        plane = np.ones((1, 1, *x.extents()[2:]), np.int64)
+        taps = self._taps(plane, beyond=0, padding=int(self.count_include_pad))
+        return np.sum(list(taps), axis=0)[0, 0]
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = arrays

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -94,7 +94,7 @@ class Reshape(Op):
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = arrays
-        return (x.reshape([x.shape[i] if d == 0 else d for i, d in enumerate(self.shape)]),)
+        return (x.reshape([x.shape[i] if d == 0 else int(d) for i, d in enumerate(self.shape)]),)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -111,7 +111,7 @@ class Reshape(Op):
         yield Sample(cls((0, 6, 4, 5, 0)), image, error="axis 4")
 
 
-def _split(shape) -> tuple[int, list[str]]:
+def _split(shape: Iterable[Dim]) -> tuple[int, list[str]]:
     """The product of the numbers in ``shape``, and its symbols."""
     shape = tuple(shape)
     return math.prod(d for d in shape if isinstance(d, int)), [d for d in shape if isinstance(d, str)]
