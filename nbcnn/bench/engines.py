@@ -108,7 +108,7 @@ class Nbcnn:
     def read(self, result: Any) -> Arrays:
         if isinstance(result, Mapping):
             return {name: np.asarray(y) for name, y in result.items()}
-        return {self._graph.outputs[0]: np.asarray(result)}
+        return {next(iter(self._graph.outputs)): np.asarray(result)}
 
     def profile(self) -> list[dict[str, Any]]:
         """Rows of kernel, time, share and GFLOP/s per step."""

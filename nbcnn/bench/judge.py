@@ -70,7 +70,7 @@ def judge(found: Measured, batch: int) -> tuple[list[Row], list[str]]:
     """A row per engine, the first (nbcnn) first, and the warnings that go with them."""
     base = found.opened[0]
     rows = [_row(opened, base, found.timeline, batch) for opened in found.opened]
-    return rows, _warnings(rows, found.opened)
+    return rows, _warnings(rows, found)
 
 
 def ratios(timeline: Sequence[Block], base: str, engine: str) -> list[float]:
@@ -153,9 +153,13 @@ def _row(opened: Opened, base: Opened, timeline: Sequence[Block], batch: int) ->
     )
 
 
-def _warnings(rows: Sequence[Row], opened: Sequence[Opened]) -> list[str]:
+def _warnings(rows: Sequence[Row], found: Measured) -> list[str]:
     warnings = []
     noisy = [row.name for row in rows if row.ratio is not None and row.ratio.noisy]
+    if len(rows) == 1:  # without a ratio, the spread of the blocks says how still it was
+        q1, q3 = np.percentile([np.median(b.latencies) for b in found.timeline], [25, 75])
+        if q3 > NOISY * q1:
+            warnings.append(f"noisy machine: {rows[0].name}'s blocks differ by {q3 / q1 - 1:.0%}")
     if noisy:
         warnings.append(
             f"noisy machine: the ratio to {', '.join(noisy)} varies by more than "
@@ -170,7 +174,7 @@ def _warnings(rows: Sequence[Row], opened: Sequence[Opened]) -> list[str]:
                 f"{row.name}: its outputs differ by {row.max_rel_err:.1e} "
                 f"(more than {lowest:g} at {row.precision})"
             )
-    for engine in opened:
+    for engine in found.opened:
         if not engine.asleep:
             warnings.append(f"{engine.engine.name} kept spinning between blocks; others suffered")
     return warnings

@@ -26,6 +26,9 @@ PIPED_WIDTH = 140
 NARROW_WIDTH = 115
 """Below this width the table leaves out the columns that are for a second look."""
 
+HEADINGS = {"seconds": "ms", "gflops": "GFLOP/s", "gbytes": "GB/s"}
+"""What the profile calls fields that it shows in a unit of its own."""
+
 SECOND_LOOK = ("p90", "p99", "load s", "compile s", "MiB")
 
 
@@ -191,15 +194,17 @@ def show_profile(rows: Sequence[Mapping[str, Any]], to: Console | None = None) -
     table = Table(title="profile", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in columns:
         number = isinstance(rows[0][column], (int, float))
-        table.add_column(escape(str(column)), justify="right" if number else "left")
+        table.add_column(HEADINGS.get(column, escape(str(column))), justify="right" if number else "left")
     for row in rows:
         table.add_row(*(escape(_cell(column, row.get(column))) for column in columns))
     to.print(table)
 
 
 def _cell(column: str, value: Any) -> str:
+    if column == "seconds":
+        return f"{1e3 * value:.4f}"
     if isinstance(value, float):
-        return f"{value:.1%}" if "share" in column else _figures(value)
+        return f"{value:.1%}" if column == "share" else _figures(value)
     return "" if value is None else str(value)
 
 

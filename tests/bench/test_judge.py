@@ -106,3 +106,10 @@ def test_wrong_answers_are_pointed_out():
     _, warnings = judge(measured(timeline, a=wrong, b=nan), 1)
     assert any("a: its outputs differ by 5.0e-02" in w for w in warnings)
     assert any("b: its outputs cannot be compared" in w for w in warnings)
+
+
+def test_without_peers_the_spread_of_the_blocks_is_judged():
+    still = [block("nbcnn", ms) for ms in (1, 1.05, 1, 1, 1.05)]
+    restless = [block("nbcnn", ms) for ms in (1, 1, 2, 2, 2)]
+    assert judge(measured(still), 1)[1] == []
+    assert "noisy machine: nbcnn's blocks differ by 100%" in judge(measured(restless), 1)[1]
