@@ -1,0 +1,74 @@
+"""Softmax over the channels of each row.
+
+Slots: 0 in, 1 out, 2 rows, 3 C, 4 in pitch, 5 out pitch; addresses in bytes, pitches in floats.
+C is the true number of channels: no float past it is read or written.  May run in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba.core import types
+from numba.extending import intrinsic
+
+from nbcnn.kernels.cpu.code import emit
+from nbcnn.kernels.cpu.code.simd import (
+    arg,
+    vec_type,
+    vexp,
+    vhmax,
+    vload,
+    vload_first,
+    vmax,
+    vset,
+    vstore,
+    vstore_first,
+    vsum,
+    vzero,
+)
+
+_LOWEST = np.float32(-np.inf)
+
+
+@intrinsic
+def _first_of(tc, n, v, w):
+    """The first ``n`` lanes of ``v``, the others of ``w``."""
+    kind = vec_type(v)
+
+    def emit_first(context: Any, bd: Any, sig: Any, a: Any) -> Any:
+        return bd.select(emit.first_mask(bd, a[0], kind.lanes), a[1], a[2])
+
+    return kind(types.intp, kind, vec_type(w)), emit_first
+
+
+def make(LANES: int) -> Callable[[int, int, int], None]:
+    """out = exp(x - max(x)) / sum(exp(x - max(x))) of each row."""
+
+    def softmax(args, part, parts):
+        source, out, rows, C = arg(args, 0), arg(args, 1), arg(args, 2), arg(args, 3)
+        in_pitch, out_pitch = arg(args, 4), arg(args, 5)
+        whole = C - C % LANES
+        rest = C - whole
+        for row in range(rows * part // parts, rows * (part + 1) // parts):
+            x, y = source + 4 * row * in_pitch, out + 4 * row * out_pitch
+            # A NaN need not survive the maximum: its own exponential, and so the sum, is NaN.
+            tail = vload_first(x + 4 * whole, rest, LANES)
+            top = _first_of(rest, tail, vset(_LOWEST, LANES))
+            for i in range(0, 4 * whole, 4 * LANES):
+                top = vmax(vload(x + i, LANES), top)
+            top = vset(vhmax(top), LANES)
+            # exp(0) in the lanes past C: a subnormal there would cost more than the whole row.
+            tail = _first_of(rest, vexp(_first_of(rest, tail, top) - top), vzero(LANES))
+            total = tail
+            for i in range(0, 4 * whole, 4 * LANES):
+                e = vexp(vload(x + i, LANES) - top)
+                total += e
+                vstore(y + i, e)
+            scale = 1.0 / vset(vsum(total), LANES)
+            for i in range(0, 4 * whole, 4 * LANES):
+                vstore(y + i, vload(y + i, LANES) * scale)
+            vstore_first(y + 4 * whole, tail * scale, rest)
+
+    return softmax
