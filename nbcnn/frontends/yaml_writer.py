@@ -177,7 +177,9 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
         temporary.touch()  # fails with the plain reason where the folder does
+        mode = temporary.stat().st_mode
         write(temporary)
+        temporary.chmod(mode)  # safetensors makes files that only their owner may read
         temporary.replace(path)
     except Exception as error:  # safetensors has an error class of its own for a failed write
         temporary.unlink(missing_ok=True)
