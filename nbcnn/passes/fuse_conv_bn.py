@@ -61,12 +61,17 @@ def _folded(graph: Graph, linear: Node, norm: Node) -> tuple[np.ndarray, np.ndar
     assert isinstance(norm.op, BatchNorm)
     own = {slot: graph.weight(name).array for slot, name in _slots(graph, linear).items()}
     stats = {slot: graph.weight(name).array.astype(np.float64) for slot, name in _slots(graph, norm).items()}
-    dtype = own["weight"].dtype
+    old = own["weight"]
+    weight = np.empty_like(old)
     with np.errstate(all="ignore"):  # the caller refuses what is not finite
         scale = stats["weight"] / np.sqrt(stats["running_var"] + norm.op.epsilon)
         shift = stats["bias"] + (own.get("bias", 0.0) - stats["running_mean"]) * scale
-        weight = own["weight"] * scale.reshape(-1, *(1,) * (own["weight"].ndim - 1))
-        return weight.astype(dtype), shift.astype(dtype)
+        # NumPy multiplies in float64 and rounds block by block: no float64 copy of the weight is made.
+        np.multiply(old, scale.reshape(-1, *(1,) * (old.ndim - 1)), out=weight, casting="same_kind")
+        bias = shift.astype(old.dtype)
+    for array in (weight, bias):
+        array.flags.writeable = False  # so that the graph takes them without a copy
+    return weight, bias
 
 
 def _fold(rw: Rewriter, linear: Node, norm: Node, weight: np.ndarray, bias: np.ndarray) -> None:
@@ -74,5 +79,6 @@ def _fold(rw: Rewriter, linear: Node, norm: Node, weight: np.ndarray, bias: np.n
     trainable = any(rw.graph.weight(w).trainable for w in (*linear.weights, *norm.weights))
     new_weight = rw.add_weight(f"{norm.name}.folded_weight", weight, trainable=old.trainable, mask=old.mask)
     new_bias = rw.add_weight(f"{norm.name}.folded_bias", bias, trainable=trainable)
+    assert isinstance(linear.op, Conv2d | Dense)
     rw.replace(norm.name, replace(linear.op, bias=True), (*linear.data, new_weight, new_bias))
     rw.erase_dead([linear.name, *norm.weights])

@@ -70,8 +70,11 @@ class _Conversion:
                     raise ModelFileError(what, where=where)
                 entries[key.value] = self.data(value, depth + 1)
             return entries
-        value = scalar(node.value) if node.style is None else node.value
+        plain = isinstance(node, yaml.ScalarNode) and node.style is None
+        if plain and not node.value:
+            return None
+        value = scalar(node.value) if plain else node.value
         if isinstance(value, str):
             value = Word(value)
             value.where = where
-        return None if value == "" and node.style is None else value
+        return value
