@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nbcnn.api import compile, load, optimize, save
+    from nbcnn.api import compile, load, optimize, save, to_onnx
     from nbcnn.errors import NbcnnError
     from nbcnn.ir.graph import Graph
 
@@ -26,7 +26,7 @@ _HOMES = {
     "NbcnnError": "nbcnn.errors",
 }
 
-__all__ = ["Graph", "NbcnnError", "__version__", "compile", "load", "optimize", "save"]
+__all__ = ["Graph", "NbcnnError", "__version__", "compile", "load", "optimize", "save", "to_onnx"]
 
 
 def __getattr__(name: str) -> Any:

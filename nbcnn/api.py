@@ -39,6 +39,13 @@ def save(graph: Graph, path: str | Path) -> None:
     yaml_writer.save(graph, Path(path))
 
 
+def to_onnx(graph: Graph, path: str | Path) -> None:
+    """Write ``graph`` to ``path`` as an ONNX model (opset 17, any batch); needs ``nbcnn[onnx]``."""
+    from nbcnn.frontends import onnx_export
+
+    onnx_export.export(graph, Path(path))
+
+
 def optimize(graph: Graph, passes: Any = "default") -> Graph:
     """``graph`` after a pipeline: its name, the path of its YAML file, or a list of passes."""
     from nbcnn.passes import runner

@@ -223,5 +223,3 @@ OPS: dict[str, Callable[[Call], str]] = {
 
 ``fused`` is missing: the nodes of its body are written.
 """
-
-
