@@ -1,7 +1,7 @@
 """Remove nodes that hand their operand on unchanged.
 
 Dropout (an inference pass: the identity by definition), pooling with a 1x1 window that skips no point, a
-reshape or flatten to the shape that is there already, a concat of one value. Readers read the operand instead.
+reshape or flatten to the shape that is there already, a concat of one value. Readers read the operand.
 
 Kept where a graph input or a weight would become an output of the graph: an output is always computed.
 """
