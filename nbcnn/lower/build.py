@@ -10,20 +10,27 @@ from nbcnn.ir.graph import Graph
 from nbcnn.kernels.base import Emit, Store
 from nbcnn.kernels.cpu import kernels
 from nbcnn.lower.model import Model
-from nbcnn.lower.plan import lower
+from nbcnn.lower.plan import kernel_specs, lower
 from nbcnn.lower.select import REFERENCE, batch_axis, select
 from nbcnn.options import CompileOptions
-from nbcnn.runtime.program import Plan
+from nbcnn.runtime import codecache
 from nbcnn.runtime.threads import default_threads
-from nbcnn.target import detect
+from nbcnn.target import Target, detect
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what) during long work."""
 
 
-def compile_graph(graph: Graph, options: CompileOptions, progress: Progress | None = None) -> Model:
-    """Choose kernels for ``graph``, compile what is not cached and plan batch 1.
+def compile_graph(
+    graph: Graph,
+    options: CompileOptions,
+    progress: Progress | None = None,
+    target: Target | None = None,
+) -> Model:
+    """Choose kernels for ``graph``, compile what is not cached and plan the batch sizes 1 and 2.
 
+    Batch 2 stands for all larger ones: what it needs is compiled now, so that no later batch size
+    has to wait for a compiler. ``target`` is the machine to generate code for (None: this one).
     Raises OptionError for symbolic extents other than the batch.
     """
     if unbound := graph.symbols - {"N"}:
@@ -31,7 +38,7 @@ def compile_graph(graph: Graph, options: CompileOptions, progress: Progress | No
         raise OptionError(
             f"extent '{name}' of graph '{graph.name}' is not bound: give shapes={{'{name}': ...}}"
         )
-    target = detect()
+    target = target or detect()
     choices = select(graph, kernels(), target, options)
     slow = [f"{c.site.name} ({c.site.op.name})" for c in choices if c.kernel is REFERENCE]
     if slow:
@@ -43,8 +50,11 @@ def compile_graph(graph: Graph, options: CompileOptions, progress: Progress | No
     store = Store()
     leading = batch_axis(graph)
 
-    def plan(batch: int) -> Plan:
-        return lower(graph, choices, Emit(batch, target, options, store))
+    def emit(batch: int) -> Emit:
+        return Emit(batch, target, options, store)
 
-    first = leading if isinstance(leading, int) else 1
-    return Model(graph, choices, plan, first, options.threads or default_threads(), target, store)
+    sizes = (leading,) if isinstance(leading, int) else (1, 2)
+    specs = {spec: None for size in sizes for spec in kernel_specs(graph, choices, emit(size))}
+    codecache.warm([(spec, target) for spec in specs], progress)
+    threads = options.threads or default_threads()
+    return Model(graph, choices, lambda b: lower(graph, choices, emit(b)), sizes[0], threads, target)

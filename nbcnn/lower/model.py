@@ -12,7 +12,7 @@ import numpy as np
 from nbcnn.errors import InputError, nearest
 from nbcnn.ir.graph import Graph
 from nbcnn.ir.types import BATCH, TensorType
-from nbcnn.kernels.base import PythonStep, Step, Store, View
+from nbcnn.kernels.base import PythonStep, Site, Step, View
 from nbcnn.lower.plan import Lowered, Memory
 from nbcnn.lower.select import Candidate, Choice
 from nbcnn.runtime import driver
@@ -63,13 +63,11 @@ class Model:
         batch: int,
         threads: int,
         target: Target,
-        store: Store,
     ) -> None:
         self.graph = graph
         self.threads = threads
         self.target = target
         self._choices = {c.site.name: c for c in choices}
-        self._store = store
         self._batch = batch
         self._program = Program(plan, threads)
         self._program.plan(batch)
@@ -84,6 +82,11 @@ class Model:
         batch, inputs = self._inputs(args, named)
         outputs = self._program.run(batch, inputs)
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+    @property
+    def sites(self) -> list[Site]:
+        """The nodes as they were lowered, in order: a fused node may have been taken apart."""
+        return [choice.site for choice in self._choices.values()]
 
     # -- explaining ------------------------------------------------------------------------------
 

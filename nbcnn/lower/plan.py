@@ -14,6 +14,7 @@ from nbcnn.lower import memory
 from nbcnn.lower.layout import lay_out, values_of
 from nbcnn.lower.select import Choice
 from nbcnn.runtime import codecache
+from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.runtime.program import Context, External, Plan, PythonCall
 
 
@@ -68,6 +69,12 @@ def lower(graph: Graph, choices: list[Choice], emit: Emit) -> Plan:
     }
     notes = Lowered(tuple(steps), dict(values_of(state)), offsets, report, emit.options.keep_values)
     return _encode(steps, offsets, emit, arena, outputs, notes)
+
+
+def kernel_specs(graph: Graph, choices: list[Choice], emit: Emit) -> list[KernelSpec]:
+    """The compiled functions that a plan of this batch size calls, each once."""
+    steps = lay_out(graph, choices, emit).steps
+    return list(dict.fromkeys(s.kernel for s in steps if isinstance(s, Step)))
 
 
 def _arena_buffers(step: Step | PythonStep) -> list[Buffer]:

@@ -1,0 +1,30 @@
+"""Holding a compiled program to the float64 reference, node by node."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbcnn import reference
+from nbcnn.ir import Graph
+from nbcnn.lower.model import Model
+
+
+def inputs_of(graph: Graph, batch: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Seeded standard normal inputs."""
+    rng = np.random.default_rng(seed)
+    return {k: rng.standard_normal(t.extents(batch), np.float32) for k, t in graph.inputs.items()}
+
+
+def excesses(model: Model, inputs: dict[str, np.ndarray]) -> dict[str, float]:
+    """For every node that was lowered: its worst error in units of its bound (right when <= 1).
+
+    What a node should give is recomputed in float64 from the operands that the program itself
+    computed, so that an error is charged to the node that made it and cannot hide behind a softmax.
+    """
+    values = model.tap(**inputs)
+    found = {}
+    for site in model.sites:
+        data = [values[v] if v in values else model.graph.weight(v).array for v in site.data]
+        arrays = [*data, *(w.array for _, w in site.weights)]
+        found[site.name] = reference.excess(site.op, arrays, [values[v] for v in site.outputs])
+    return found
