@@ -184,6 +184,12 @@ def _tile(tc, mr, nv, lanes, act, res_kind, unroll,
 
     def emit_tile(context: Any, bd: Any, sig: Any, args: Any) -> Any:
         a = list(args[6:])
+        if kind:
+            # Rows of the residual are far apart: the CPU does not foresee them, and without this
+            # the tile would wait for them at its end (56x56x256: 110 against 200 GFLOP/s).
+            for i in range(m):
+                for byte in range(0, 4 * n * wide, 64):
+                    emit.prefetch(bd, bd.add(bd.add(a[8], bd.mul(a[12], i64(i))), i64(byte)))
         tile = _products(bd, m, n, wide, u, a[:6], a[6])
         _finish(bd, tile, m, n, code, kind, a[7:])
         return context.get_dummy_value()
