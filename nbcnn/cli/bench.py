@@ -1,0 +1,65 @@
+"""``nbcnn bench``: a model in nbcnn and in other engines, side by side."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nbcnn.bench.job import Job
+from nbcnn.cli.common import ModelName, Passes
+from nbcnn.cli.progress import bar
+
+DEFAULT = Job("")
+
+
+def bench(
+    model: ModelName,
+    batch: Annotated[int, typer.Option(help="Images per inference.")] = DEFAULT.batch,
+    threads: Annotated[int, typer.Option(help="Threads of each engine.")] = DEFAULT.threads,
+    passes: Passes = DEFAULT.passes,
+    precision: Annotated[str, typer.Option(help="Arithmetic of nbcnn's kernels.")] = DEFAULT.precision,
+    against: Annotated[
+        str, typer.Option(metavar="ENGINE,...", help="Engines to compare with, or none.")
+    ] = ",".join(DEFAULT.against),
+    warmup: Annotated[int, typer.Option(metavar="N", help="Calls before measuring.")] = DEFAULT.warmup,
+    time: Annotated[float, typer.Option(metavar="SECONDS", help="Measuring time per engine.")] = DEFAULT.time,
+    profile: Annotated[bool, typer.Option("--profile", help="Print nbcnn's time step by step.")] = False,
+    json: Annotated[
+        str | None, typer.Option("--json", metavar="FILE", help="Write the figures to FILE, too.")
+    ] = None,
+) -> None:
+    """Benchmark a model against other engines.
+
+    The engines run in turn, each in a process of its own. A ratio is the engine's latency over
+    nbcnn's (above 1: nbcnn is faster), the median and the quartiles over pairs of blocks measured
+    one after the other.
+
+    \b
+    Example:
+      nbcnn bench resnet50 --threads 2 --against onnxruntime
+      nbcnn bench digits --against none --profile --json digits.json
+    """
+    from nbcnn import bench as benches
+    from nbcnn.bench import report
+
+    if json is not None:
+        report.check_writable(json)
+    names = () if against in ("", "none") else tuple(name.strip() for name in against.split(","))
+    with bar(f"bench {model}") as progress:
+        job = Job(
+            model,
+            batch=batch,
+            threads=threads,
+            passes=passes,
+            precision=precision,
+            against=names,
+            warmup=warmup,
+            time=time,
+            profile=profile,
+            progress=lambda what, done, total: progress(done, total, what),
+        )
+        result = benches.run(job)
+    report.show(result)
+    if json is not None:
+        report.write_json(result, json)

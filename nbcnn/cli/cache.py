@@ -1,0 +1,74 @@
+"""``nbcnn cache``: the compiled kernels that are kept between runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+
+
+@app.callback()
+def cache(ctx: typer.Context) -> None:
+    """Show, fill or empty the cache of compiled kernels.
+
+    \b
+    Example:
+      nbcnn cache
+      nbcnn cache warm resnet50
+      nbcnn cache clear
+    """
+    if ctx.invoked_subcommand is None:
+        show()
+
+
+@app.command()
+def show() -> None:
+    """Print where the cache is and what it holds.
+
+    \b
+    Example:
+      nbcnn cache show
+    """
+    from nbcnn.cli import tables
+    from nbcnn.runtime import codecache
+
+    info = codecache.info()
+    used, limit = (tables.size(int(info[key])) for key in ("bytes", "limit"))  # type: ignore[call-overload]
+    typer.echo(f"{info['folder']}\n{info['files']} kernels, {used} of at most {limit}")
+
+
+@app.command()
+def warm(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[MODEL...]", help="Names or YAML files; all that come with nbcnn if none."),
+    ] = None,
+) -> None:
+    """Compile the kernels of models ahead of their first use.
+
+    \b
+    Example:
+      nbcnn cache warm resnet50 mobilenet_v2
+    """
+    from nbcnn import api, resources
+    from nbcnn.cli.common import compiled
+
+    graphs = [api.load(name) for name in models or resources.names("graphs")]
+    for graph in graphs:
+        compiled(graph, "default")
+    show()
+
+
+@app.command()
+def clear() -> None:
+    """Remove every kernel from the cache.
+
+    \b
+    Example:
+      nbcnn cache clear
+    """
+    from nbcnn.runtime import codecache
+
+    typer.echo(f"{codecache.clear()} kernels removed")
