@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nbcnn.api import compile, load, optimize, save, to_onnx
     from nbcnn.errors import NbcnnError
     from nbcnn.ir.graph import Graph
+    from nbcnn.lower.model import Model
 
 __version__: str
 
@@ -23,17 +24,21 @@ _HOMES = {
     "to_onnx": "nbcnn.api",
     "from_onnx": "nbcnn.api",
     "Graph": "nbcnn.ir.graph",
+    "Model": "nbcnn.lower.model",
     "NbcnnError": "nbcnn.errors",
 }
 
-__all__ = ["Graph", "NbcnnError", "__version__", "compile", "load", "optimize", "save", "to_onnx"]
+__all__ = ["Graph", "Model", "NbcnnError", "__version__", "compile", "load", "optimize", "save", "to_onnx"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        value: Any = version("nbcnn")
+        try:
+            value: Any = version("nbcnn")
+        except PackageNotFoundError:  # a checkout on the import path
+            value = "0+checkout"
     elif name in _HOMES:
         value = getattr(import_module(_HOMES[name]), name)
     else:

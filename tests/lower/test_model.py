@@ -31,7 +31,7 @@ def graph() -> Graph:
 
 
 @pytest.fixture(scope="module")
-def model(graph: Graph) -> nbcnn.lower.model.Model:
+def model(graph: Graph) -> nbcnn.Model:
     return nbcnn.compile(graph, threads=1)
 
 

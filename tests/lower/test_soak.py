@@ -38,6 +38,8 @@ def test_resident_memory_is_flat_over_calls_and_shapes() -> None:
     after_calls = resident()
     shapes()
     after_shapes = resident()
-    print(f"\nRSS MiB: {before >> 20} -> {after_calls >> 20} (10,000 calls) -> {after_shapes >> 20} (100 shapes)")
+    print(
+        f"\nRSS MiB: {before >> 20} -> {after_calls >> 20} (10,000 calls) -> {after_shapes >> 20} (100 shapes)"
+    )
     assert after_calls - before < 1 << 20
     assert after_shapes - before < 4 << 20
