@@ -28,7 +28,7 @@ def find(kind: str, name: str | Path) -> Path:
     Anything with a folder or a suffix is a path. Raises ModelFileError, with the nearest name.
     """
     path = Path(name)
-    if len(path.parts) > 1 or path.suffix in (".yaml", ".yml", ".onnx"):
+    if path.name != str(name) or path.suffix in (".yaml", ".yml", ".onnx"):
         if not path.is_file():
             raise ModelFileError(
                 "is a folder, not a file" if path.is_dir() else "no such file", where=str(path)

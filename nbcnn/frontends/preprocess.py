@@ -60,7 +60,7 @@ def load_image(path: str | Path, graph: Graph) -> np.ndarray:
         value = getattr(settings, name)
         if isinstance(value, tuple) and len(value) != channels:
             raise InputError(f"preprocess: {name} has {len(value)} numbers for {channels} channels")
-    mean, std = np.float32(settings.mean), np.float32(settings.std)
+    mean, std = np.asarray(settings.mean, np.float32), np.asarray(settings.std, np.float32)
     pixels = (pixels * np.float32(settings.scale) - mean) / std
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
 

@@ -77,7 +77,9 @@ class TensorFile:
             table = json.loads(header, object_pairs_hook=_once)
             table.pop("__metadata__", None)
             entries = {
-                name: Entry(e["dtype"], tuple(map(_natural, e["shape"])), *map(_natural, e["data_offsets"]))
+                name: Entry(
+                    _word(e["dtype"]), tuple(map(_natural, e["shape"])), *map(_natural, e["data_offsets"])
+                )
                 for name, e in table.items()
             }
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -117,6 +119,12 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(table) != len(pairs):
         raise ValueError("duplicate key")
     return table
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("not a word")
+    return value
 
 
 def _natural(value: object) -> int:

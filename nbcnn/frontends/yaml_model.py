@@ -194,7 +194,8 @@ def _weights(given: Given, region: Region, path: Path, override: Path | None, se
         return bind(params, TensorFile(inside(path.parent, file, "weights file")), renames)
     unmade = region.named | {str(k): k.mark for k in _section(given, "constants")}
     for name, mark in unmade.items():
-        mark.fail(f"weight '{name}' is in no node above, and there is no weights file{nearest(name, params)}")
+        hint = nearest(name, params.keys() - unmade)
+        mark.fail(f"weight '{name}' is in no node above, and there is no weights file{hint}")
     return drawn(params, seed)
 
 

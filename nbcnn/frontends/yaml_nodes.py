@@ -14,6 +14,7 @@ from nbcnn.ir.op import Op, Param
 from nbcnn.ir.types import TensorType
 
 MAX_NODES = 50_000
+MAX_NESTED = 32
 MAX_TENSOR = 16 << 30
 
 Given = dict[Key, Item]
@@ -108,6 +109,8 @@ class Region:
         self.blocks = blocks
         self.types: dict[str, TensorType] = dict(inputs)
         self.nodes: list[Node] = []
+        self.entries = 0
+        """How many nodes and uses of blocks were expanded, in bodies too."""
         self.params: dict[str, Param] = {}
         self.named: dict[str, Mark] = {}
         """Weights that an entry names itself and that no node above takes, with the place."""
@@ -154,6 +157,11 @@ class Region:
                 f"'{name}' {type_} takes {size / 2**30:,.0f} GiB at batch 1, over the limit of 16"
             )
 
+    def _count(self, item: Item) -> None:
+        self.entries += 1
+        if self.entries > MAX_NODES:
+            item.fail(f"the model has more than {MAX_NODES:,} nodes")
+
     # -- one entry -------------------------------------------------------------------------------
 
     def _entry(self, item: Item, scope: Scope, above: tuple[str, ...]) -> tuple[str, ...]:
@@ -161,6 +169,7 @@ class Region:
         word = given.pop(_key("name"), None)
         if word is None:
             item.fail("a node needs a 'name'")
+        self._count(item)
         local = word.name("name")
         if local in scope.names:
             word.fail(f"the name '{local}' is used twice: it is an input or a block here")
@@ -180,12 +189,12 @@ class Region:
         assert word is not None
         fused = word.value == "fused"
         op = None if fused else schema.op(word, given, item.mark, name)
-        single = fused or (len(op.operands) == 1 and not op.variadic)
+        single = op is None or (len(op.operands) == 1 and not op.variadic)
         data = self._operands(inputs, item, scope, above, local, str(word.value), single)
         if op is None:
             if body is None or given:
                 item.fail("a fused node has a 'body' and no attributes", name)
-            op = self._body(body, data, name)
+            op = self._fused(body, data, name)
         elif body is not None:
             body.fail(f"'{word.value}' has no body; only 'fused' has", name)
         with located(item.mark, name):
@@ -203,8 +212,6 @@ class Region:
                     self.claim(value, item.mark)
                 self.check_size(value, type_)
                 self.types[value] = type_
-            if len(self.nodes) >= MAX_NODES:
-                raise NbcnnError(f"the model has more than {MAX_NODES:,} nodes")
         self.nodes.append(Node(name, op, data + slots, made))
         return made
 
@@ -264,7 +271,7 @@ class Region:
             found.append(name)
         return tuple(found)
 
-    def _body(self, item: Item, data: tuple[str, ...], node: str) -> Op:
+    def _fused(self, item: Item, data: tuple[str, ...], node: str) -> Op:
         from nbcnn.ops.fused import Body, Fused
 
         given = item.mapping("body")
@@ -275,10 +282,14 @@ class Region:
         if len(inputs) != len(data) or len(set(inputs)) != len(inputs):
             item.fail(f"the body has the inputs {list(inputs)}, the node {list(data)}", node)
         region = Region(dict(zip(inputs, map(self._type, data), strict=True)), self.blocks)
+        region.entries = self.entries
         entries = given[_key("nodes")].sequence("nodes")
         scope = Scope(entries, {name: name for name in inputs}, len(inputs) == 1)
         with located(item.mark, node):
             outputs = region.expand(scope)
+        if nested := [n.name for n in region.nodes if n.op.name == "fused"]:
+            item.fail(f"a body cannot hold a fused node: '{nested[0]}'", node)
+        self.entries = region.entries
         if "outputs" in given:
             outputs = tuple(region.resolve(v, scope) for v in given[_key("outputs")].sequence("outputs"))
         weights = names(given[_key("weights")], "weights") if "weights" in given else tuple(region.params)
@@ -300,6 +311,8 @@ class Region:
             word.fail(f"unknown block '{name}'{nearest(name, self.blocks)}", node)
         if name in scope.stack:
             word.fail(f"a block cannot hold itself: {' -> '.join((*scope.stack, name))}", node)
+        if len(scope.stack) >= MAX_NESTED:
+            word.fail(f"blocks nest more than {MAX_NESTED} deep", node)
         block = self.blocks[name]
         inputs, outputs, repeat, start = (
             given.pop(_key(k), None) for k in ("inputs", "outputs", "repeat", "start")
@@ -313,6 +326,7 @@ class Region:
         for index in range(first, first + count):
             if len(data) != len(block.inputs):
                 item.fail(f"block '{name}' takes {len(block.inputs)} inputs, got {len(data)}", node)
+            self._count(item)
             # `repeat: 1` numbers too: torchvision calls a stage of one block layer1.0
             here = f"{local}.{index}" if repeat or start else local
             if here != local:

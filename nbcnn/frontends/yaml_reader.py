@@ -22,7 +22,7 @@ from nbcnn.errors import ModelFileError, nearest
 MAX_BYTES = 16 << 20
 MAX_ITEMS = 1_000_000
 MAX_DEPTH = 64
-MAX_DIGITS = 300
+MAX_DIGITS = 100
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml where it was built in: 10x faster
 
@@ -175,7 +175,7 @@ class _Parser:
 
     def __init__(self, text: str, file: str) -> None:
         self.file = file
-        self.events: Iterator[yaml.Event] = yaml.parse(text, Loader=_LOADER)
+        self.events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
         self.anchors: dict[str, Item | None] = {}
         self.count = 0
 
@@ -195,7 +195,7 @@ class _Parser:
         start = event.start_mark
         return Mark(self.file, start.line + 1, start.column + 1)
 
-    def item(self, event: yaml.Event, depth: int) -> Item:
+    def item(self, event: Any, depth: int) -> Item:
         mark = self.mark(event)
         if depth > MAX_DEPTH:
             mark.fail(f"more than {MAX_DEPTH} levels deep")
@@ -266,9 +266,10 @@ def scalar(text: str, mark: Mark | None = None) -> bool | int | float | str | No
     if text[0] not in "+-.0123456789":
         return text
     if _INT.fullmatch(text):
-        if len(text) > MAX_DIGITS and mark:
-            mark.fail(f"a number of {len(text)} digits")
-        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+        value = 0 if len(text) > MAX_DIGITS else int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+        if mark and (len(text) > MAX_DIGITS or abs(value) >= 2**63):
+            mark.fail("a number that needs more than 64 bits")
+        return value
     if _FLOAT.fullmatch(text):
         return float(text)
     return _SPECIAL.get(text, text)

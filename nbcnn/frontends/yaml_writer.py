@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import secrets
@@ -182,6 +183,7 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
         temporary.chmod(mode)  # safetensors makes files that only their owner may read
         temporary.replace(path)
     except Exception as error:  # safetensors has an error class of its own for a failed write
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ModelFileError(f"cannot be written: {reason}", where=str(path)) from None
