@@ -48,7 +48,9 @@ def run(
         for done, path in enumerate(images):
             progress(done, len(images), Path(path).name)
             image = load_image(path, graph) if done else first
-            (guesses,) = classes.best(graph, program(image), top)
+            scores = program(image)
+            assert not isinstance(scores, dict)  # a classifier has one output
+            (guesses,) = classes.best(graph, scores, top)
             found.append((path, guesses))
     typer.echo(_json(found) if json else _text(found))
 

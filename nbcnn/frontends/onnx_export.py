@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,11 +121,11 @@ class _Writer:
         body = node.op.body
         outer = dict(zip(body.outputs, node.outputs, strict=True))
         tensors = dict(zip(body.inputs + body.weights, operands, strict=True))
-        known = dict(zip(body.inputs, types, strict=True))
+        known = dict(zip(body.inputs + body.weights, self.graph.types(node.inputs), strict=True))
         for inner in body.nodes:
             (value,) = inner.outputs
             name = self._name(outer[value]) if value in outer else self.fresh(value)
-            data = [known[v] if v in known else self._weight_type(node, v) for v in inner.data]
+            data = [known[v] for v in inner.data]
             tensors[value] = self._write(inner, [tensors[v] for v in inner.inputs], data, name)
             (known[value],) = inner.op.infer(*data)
         self._tensor.update((node_value, tensors[v]) for v, node_value in outer.items())
@@ -151,11 +151,6 @@ class _Writer:
         if node.op.name not in OPS:
             raise GraphError(f"no ONNX export of '{node.op.name}'", node=node.name)
         return OPS[node.op.name](Call(node.op, operands, list(types), name, self))
-
-    def _weight_type(self, node: Node, formal: str) -> TensorType:
-        """Type of a body's weight that stands as a data operand of an inner node."""
-        weights: Mapping[str, str] = dict(zip(node.op.body.weights, node.weights, strict=True))
-        return self.graph.type(weights[formal])
 
 
 def _info(name: str, type_: TensorType) -> onnx.ValueInfoProto:
