@@ -12,7 +12,8 @@ from nbcnn.errors import ModelFileError, NbcnnError, OptionError, nearest
 from nbcnn.frontends import schema
 from nbcnn.frontends.preprocess import Preprocess
 from nbcnn.frontends.weights import TensorFile, bind, drawn
-from nbcnn.frontends.yaml_nodes import Block, Given, Region, Scope, located
+from nbcnn.frontends.yaml_blocks import Block, Given
+from nbcnn.frontends.yaml_nodes import Region, Scope, located
 from nbcnn.frontends.yaml_reader import Item, Key, known_keys, read
 from nbcnn.ir.graph import Graph
 from nbcnn.ir.op import Param

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from nbcnn.errors import NbcnnError, nearest
 from nbcnn.frontends import schema
-from nbcnn.frontends.yaml_reader import Item, Key, Mark, known_keys
+from nbcnn.frontends.yaml_blocks import Block, Given, key_of, names, substituted
+from nbcnn.frontends.yaml_reader import Item, Mark, known_keys
 from nbcnn.ir.graph import Node
 from nbcnn.ir.op import Op, Param
 from nbcnn.ir.types import TensorType
@@ -16,19 +17,6 @@ from nbcnn.ir.types import TensorType
 MAX_NODES = 50_000
 MAX_NESTED = 32
 MAX_TENSOR = 16 << 30
-
-Given = dict[Key, Item]
-
-_TYPES: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "float": (int, float),
-    "bool": (bool,),
-    "str": (str,),
-    "any": (int, float, bool, str, list),
-}
-"""Words that declare a parameter of a block without a default, and what it may then be."""
-
-_INSTANCE_KEYS = ("name", "block", "inputs", "outputs", "repeat", "start")
 
 
 @contextmanager
@@ -39,51 +27,6 @@ def located(mark: Mark, node: str | None = None) -> Iterator[None]:
     except NbcnnError as error:
         error.node, error.where = error.node or node, error.where or str(mark)
         raise
-
-
-@dataclass(frozen=True)
-class Block:
-    """A named list of node entries with parameters: a macro, expanded where it is used."""
-
-    name: str
-    params: Given
-    inputs: tuple[str, ...]
-    entries: list[Item]
-    outputs: list[Item] | None
-
-    @classmethod
-    def of(cls, name: Key, item: Item) -> Block:
-        given = item.mapping(f"block '{name}'")
-        known_keys(given, ["params", "inputs", "nodes", "outputs"], f"block '{name}'")
-        if "nodes" not in given:
-            item.fail(f"block '{name}' needs 'nodes'")
-        params = given[_key("params")].mapping("params") if "params" in given else {}
-        for key in params:
-            if key in _INSTANCE_KEYS:
-                key.mark.fail(f"'{key}' cannot be a parameter: every use of a block has a key of that name")
-        inputs = names(given[_key("inputs")], "inputs") if "inputs" in given else ("x",)
-        outputs = given[_key("outputs")].sequence("outputs") if "outputs" in given else None
-        return cls(str(name), params, inputs, given[_key("nodes")].sequence("nodes"), outputs)
-
-    def arguments(self, given: Given, item: Item, node: str) -> dict[str, Item]:
-        """The value of each parameter for one use of the block."""
-        for key in given:
-            if key not in self.params:
-                key.mark.fail(
-                    f"block '{self.name}' has no parameter '{key}'{nearest(key, self.params)}", node
-                )
-        values: dict[str, Item] = {}
-        for key, default in self.params.items():
-            required = default.plain and default.value in _TYPES
-            if key not in given:
-                if required:
-                    item.fail(f"block '{self.name}' needs the parameter '{key}'", node)
-                values[key] = default
-                continue
-            values[key] = value = given[key]
-            if required and type(value.value) not in _TYPES[default.value]:  # type(): a bool is no int here
-                value.fail(f"parameter '{key}' must be {default.value}, got {value.kind}", node)
-        return values
 
 
 @dataclass
@@ -120,12 +63,12 @@ class Region:
         """Add the nodes of all entries of ``scope``; returns the values of the last."""
         above = tuple(scope.names.values()) if scope.sequential else ()
         for item in scope.entries:
-            above = self._entry(_substituted(item, scope), scope, above)
+            above = self._entry(substituted(item, scope.values, scope.stack), scope, above)
         return above
 
     def resolve(self, item: Item, scope: Scope, reader: str | None = None) -> str:
         """The value that ``item`` names; ``reader`` is the local name of the entry that reads it."""
-        text = _substituted(item, scope).name("an input")
+        text = substituted(item, scope.values, scope.stack).name("an input")
         value = scope.names.get(text, scope.prefix + text)
         if value in self.types or value in self.params:
             return value
@@ -166,7 +109,7 @@ class Region:
 
     def _entry(self, item: Item, scope: Scope, above: tuple[str, ...]) -> tuple[str, ...]:
         given = dict(item.mapping("a node"))
-        word = given.pop(_key("name"), None)
+        word = given.pop(key_of("name"), None)
         if word is None:
             item.fail("a node needs a 'name'")
         self._count(item)
@@ -184,7 +127,7 @@ class Region:
     ) -> tuple[str, ...]:
         name = scope.prefix + local
         word, inputs, outputs, weights, body = (
-            given.pop(_key(k), None) for k in ("op", "inputs", "outputs", "weights", "body")
+            given.pop(key_of(k), None) for k in ("op", "inputs", "outputs", "weights", "body")
         )
         assert word is not None
         fused = word.value == "fused"
@@ -255,7 +198,7 @@ class Region:
                 key.mark.fail(f"there is no weight '{key}'{nearest(key, params)}", node)
         found = []
         for slot, param in params.items():
-            other = chosen.get(_key(slot))
+            other = chosen.get(key_of(slot))
             name = scope.prefix + (other.name("a weight") if other else own + slot)
             mark = other.mark if other else item.mark
             known = self.params.get(name)
@@ -278,12 +221,12 @@ class Region:
         known_keys(given, ["inputs", "weights", "nodes", "outputs"], "a body")
         if "nodes" not in given:
             item.fail("a body needs 'nodes'", node)
-        inputs = names(given[_key("inputs")], "inputs") if "inputs" in given else data
+        inputs = names(given[key_of("inputs")], "inputs") if "inputs" in given else data
         if len(inputs) != len(data) or len(set(inputs)) != len(inputs):
             item.fail(f"the body has the inputs {list(inputs)}, the node {list(data)}", node)
         region = Region(dict(zip(inputs, map(self._type, data), strict=True)), self.blocks)
         region.entries = self.entries
-        entries = given[_key("nodes")].sequence("nodes")
+        entries = given[key_of("nodes")].sequence("nodes")
         scope = Scope(entries, {name: name for name in inputs}, len(inputs) == 1)
         with located(item.mark, node):
             outputs = region.expand(scope)
@@ -291,8 +234,8 @@ class Region:
             item.fail(f"a body cannot hold a fused node: '{nested[0]}'", node)
         self.entries = region.entries
         if "outputs" in given:
-            outputs = tuple(region.resolve(v, scope) for v in given[_key("outputs")].sequence("outputs"))
-        weights = names(given[_key("weights")], "weights") if "weights" in given else tuple(region.params)
+            outputs = tuple(region.resolve(v, scope) for v in given[key_of("outputs")].sequence("outputs"))
+        weights = names(given[key_of("weights")], "weights") if "weights" in given else tuple(region.params)
         if sorted(weights) != sorted(region.params):
             item.fail(
                 f"the body names the weights {list(weights)}, its nodes take {list(region.params)}", node
@@ -305,7 +248,7 @@ class Region:
         self, local: str, item: Item, given: Given, scope: Scope, above: tuple[str, ...]
     ) -> tuple[str, ...]:
         node = scope.prefix + local
-        word = given.pop(_key("block"))
+        word = given.pop(key_of("block"))
         name = word.string("block")
         if name not in self.blocks:
             word.fail(f"unknown block '{name}'{nearest(name, self.blocks)}", node)
@@ -315,7 +258,7 @@ class Region:
             word.fail(f"blocks nest more than {MAX_NESTED} deep", node)
         block = self.blocks[name]
         inputs, outputs, repeat, start = (
-            given.pop(_key(k), None) for k in ("inputs", "outputs", "repeat", "start")
+            given.pop(key_of(k), None) for k in ("inputs", "outputs", "repeat", "start")
         )
         values = block.arguments(given, item, node)
         data = self._operands(inputs, item, scope, above, local, name, len(block.inputs) == 1)
@@ -352,37 +295,9 @@ class Region:
         return data
 
 
-def names(item: Item, what: str) -> tuple[str, ...]:
-    """A list of names."""
-    return tuple(i.name(f"an entry of {what}") for i in item.sequence(what))
-
-
-def _key(text: str) -> Key:
-    return Key(text)  # equal to the key that was read, which alone has a mark
-
-
 def _name_of(entry: Item) -> str | None:
     name = entry.value.get("name") if isinstance(entry.value, dict) else None
     return name.text if name else None
-
-
-def _substituted(item: Item, scope: Scope) -> Item:
-    """``item`` with each scalar that is exactly ``$param`` replaced by the parameter's value."""
-    value = item.value
-    if isinstance(value, str):
-        if not (item.plain and value.startswith("$")):
-            return item
-        if value[1:] not in scope.values:
-            where = f"block '{scope.stack[-1]}'" if scope.stack else "a node outside blocks"
-            item.fail(f"{where} has no parameter '{value}'{nearest(value[1:], scope.values)}")
-        return scope.values[value[1:]]
-    if isinstance(value, list):
-        new = [_substituted(i, scope) for i in value]
-        return item if all(a is b for a, b in zip(new, value, strict=True)) else replace(item, value=new)
-    if isinstance(value, dict):
-        entries = {k: _substituted(i, scope) for k, i in value.items()}
-        return item if all(entries[k] is i for k, i in value.items()) else replace(item, value=entries)
-    return item
 
 
 def _cycle(entries: list[Item], reader: str, text: str) -> list[str] | None:
