@@ -60,7 +60,7 @@ def check_window(OP, LANES, *, images=1, H, W, C, window, stride, pads=(0, 0, 0,
 
 
 WINDOWS = {
-    "2x2/2": {"H": 8, "W": 10, "C": 16, "window": (2, 2), "stride": (2, 2)},
+    "2x2/2": {"images": 2, "H": 8, "W": 10, "C": 16, "window": (2, 2), "stride": (2, 2)},
     "3x3/2 pad": {"H": 9, "W": 11, "C": 37, "window": (3, 3), "stride": (2, 2), "pads": (1, 1, 1, 1)},
     "wide": {
         "H": 5,
