@@ -157,8 +157,8 @@ Arg = int | Float | Address | np.ndarray
 class Step:
     """One call of a compiled kernel; ``args`` fill its argument block.
 
-    ``overread`` is how many bytes past its operands a kernel may read (never use); ``conversion``
-    marks a step that moves a value into another layout rather than computing the site.
+    ``overread`` is how many bytes past the buffer of its first argument the kernel may read (and not
+    use); ``conversion`` marks a step that moves a value into another layout rather than computing the site.
     """
 
     site: str

@@ -53,8 +53,7 @@ def lower(graph: Graph, choices: list[Choice], emit: Emit) -> Plan:
     touched = [_arena_buffers(step) for step in steps]
     spans = memory.lifetimes(touched, keep=emit.options.keep_values)
     offsets = memory.place(spans)
-    overread = max((s.overread for s in steps if isinstance(s, Step)), default=0)
-    arena = memory.arena_bytes(offsets) + round_up(overread, memory.ALIGNMENT)
+    arena = max(memory.arena_bytes(offsets), *(_reach(step, offsets) for step in steps))
     report = Memory(
         arena=arena,
         live_peak=memory.live_peak(spans, len(steps)),
@@ -75,6 +74,15 @@ def kernel_specs(graph: Graph, choices: list[Choice], emit: Emit) -> list[Kernel
     """The compiled functions that a plan of this batch size calls, each once."""
     steps = lay_out(graph, choices, emit).steps
     return list(dict.fromkeys(s.kernel for s in steps if isinstance(s, Step)))
+
+
+def _reach(step: Step | PythonStep, offsets: dict[Buffer, int]) -> int:
+    """The end of what a step reads past its input, in the arena; 0 for most steps."""
+    if isinstance(step, PythonStep) or not step.overread:
+        return 0
+    first = step.args[0]
+    assert isinstance(first, Address)
+    return round_up(offsets[first.buffer] + first.buffer.nbytes + step.overread, memory.ALIGNMENT)
 
 
 def _arena_buffers(step: Step | PythonStep) -> list[Buffer]:
@@ -115,8 +123,8 @@ def _encode(
                 name = f"{place}:{arg.buffer.name}"  # type: ignore[union-attr]
                 externals.append(External(len(args), name, arg.offset))  # type: ignore[union-attr]
             args.append(_word(arg, offsets, keep))
-        if segments and not isinstance(segments[-1], PythonCall):
-            segments[-1] = (segments[-1][0], first + 1)
+        if segments and not isinstance(last := segments[-1], PythonCall):
+            segments[-1] = (last[0], first + 1)
         else:
             segments.append((first, first + 1))
     return Plan(

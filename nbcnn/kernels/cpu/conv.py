@@ -32,7 +32,11 @@ HALO_CHANNELS = 4
 
 @dataclass(frozen=True)
 class Rows:
-    """Which rows the product has and where they are: see the argument block of ``code/igemm.py``."""
+    """Which rows the product has and where they are: see the argument block of ``code/igemm.py``.
+
+    ``pitch`` is the distance of two rows where one table block serves all of them: then the last
+    block reads rows past the end (it never uses them).
+    """
 
     table: object
     taps: int
@@ -41,7 +45,7 @@ class Rows:
     images: int
     block_step: int
     table_step: int
-    overread: int = 0
+    pitch: int = 0
 
 
 def product_spec(mr: int, nv: int, unroll: int, tail: Epilogue, target: Target) -> KernelSpec:
@@ -114,7 +118,7 @@ def product_step(
         args,
         macs=site.macs * emit.batch,
         nbytes=packed.nbytes + 4 * emit.batch * (a.image_stride + out.image_stride),
-        overread=rows.overread,
+        overread=4 * rows.pitch * (round_up(rows.rows, mr) - rows.rows),
     )
 
 
@@ -152,7 +156,7 @@ class IndirectConv(Kernel):
         return found if isinstance(found, str) else None
 
     def cost(self, site: Site, target: Target) -> float:
-        main, _ = epilogue.parse(site, "conv2d")  # type: ignore[misc]
+        main, _ = epilogue.matched(site, "conv2d")
         conv: Conv2d = main.op  # type: ignore[assignment]
         used = conv.channels // conv.groups
         waste = round_up(used, target.lanes) / used
@@ -160,7 +164,7 @@ class IndirectConv(Kernel):
         return site.macs * waste * reuse / (4e9 * target.lanes)
 
     def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
-        main, tail = epilogue.parse(site, "conv2d")  # type: ignore[misc]
+        main, tail = epilogue.matched(site, "conv2d")
         conv: Conv2d = main.op  # type: ignore[assignment]
         a, residual = _views(site, ins, tail)
         _, c, h, w = site.in_types[0].extents(emit.batch)
@@ -175,7 +179,7 @@ class IndirectConv(Kernel):
         if pointwise:
             offsets = packing.linear_table(mr, a.pitch, (0,), emit.store)
             step = mr * a.pitch
-            rows = Rows(offsets, 1, k, emit.batch * oh * ow, 1, step, 0, overread=step * 4)
+            rows = Rows(offsets, 1, k, emit.batch * oh * ow, 1, step, 0, a.pitch)
         else:
             window = packing.Window(
                 h, w, oh, ow, conv.kernel, conv.stride, conv.dilation, top, left, w * a.pitch, a.pitch
@@ -209,13 +213,13 @@ class HaloConv(Kernel):
         return site.macs / (4e9 * target.lanes)
 
     def reads(self, site: Site) -> tuple[Layout, ...]:
-        main, _ = epilogue.parse(site, "conv2d")  # type: ignore[misc]
+        main, _ = epilogue.matched(site, "conv2d")
         pads = main.op.pads(site.in_types[0])  # type: ignore[attr-defined]
         image = nhwc(site.in_types[0]).image
         return (Layout("halo", image, pads), *(nhwc(t) for t in site.in_types[1:]))
 
     def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
-        main, tail = epilogue.parse(site, "conv2d")  # type: ignore[misc]
+        main, tail = epilogue.matched(site, "conv2d")
         conv: Conv2d = main.op  # type: ignore[assignment]
         a, residual = _views(site, ins, tail)
         _, c, h, w = site.in_types[0].extents(emit.batch)
@@ -260,9 +264,9 @@ class Dense(Kernel):
         return layout.kind == "nhwc" if slot == 0 else super().accepts(site, slot, layout)
 
     def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
-        main, tail = epilogue.parse(site, "dense")  # type: ignore[misc]
+        main, tail = epilogue.matched(site, "dense")
         a, residual = _views(site, ins, tail)
-        features, channels = int(site.in_types[0].shape[1]), main.op.channels
+        features, channels = int(site.in_types[0].shape[1]), site.out_types[0].extents()[1]
         c, h, w = a.layout.image  # type: ignore[misc]
         target = emit.target
         if a.pitch == c:  # pixels follow each other without gaps: one long row
@@ -273,7 +277,7 @@ class Dense(Kernel):
         tile = dense_tile(batch, channels, k, len(taps), target)
         step = tile[0] * a.image_stride
         offsets = packing.linear_table(tile[0], a.image_stride, taps, emit.store)
-        rows = Rows(offsets, len(taps), k, batch, 1, step, 0, overread=step * 4)
+        rows = Rows(offsets, len(taps), k, batch, 1, step, 0, a.image_stride)
         filters = Filters.of(site, main, (channels, c, h, w))
         row_out = _as_rows(out)
         row_residual = _as_rows(residual) if residual else None
