@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nbcnn.ir.graph import Graph
     from nbcnn.lower.model import Model
 
-__version__: str
+__version__ = "0.1.0"
 
 _HOMES = {
     "load": "nbcnn.api",
@@ -22,7 +22,6 @@ _HOMES = {
     "optimize": "nbcnn.api",
     "compile": "nbcnn.api",
     "to_onnx": "nbcnn.api",
-    "from_onnx": "nbcnn.api",
     "Graph": "nbcnn.ir.graph",
     "Model": "nbcnn.lower.model",
     "NbcnnError": "nbcnn.errors",
@@ -32,20 +31,11 @@ __all__ = ["Graph", "Model", "NbcnnError", "__version__", "compile", "load", "op
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            value: Any = version("nbcnn")
-        except PackageNotFoundError:  # a checkout on the import path
-            value = "0+checkout"
-    elif name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
-    else:
+    if name not in _HOMES:
         raise AttributeError(f"module 'nbcnn' has no attribute '{name}'")
-    globals()[name] = value
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, "__version__"})
+    return sorted({*globals(), *_HOMES})

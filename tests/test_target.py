@@ -8,9 +8,7 @@ import pytest
 
 from nbcnn.target import detect
 
-x86 = pytest.mark.skipif(
-    platform.machine().lower() not in ("x86_64", "amd64"), reason="x86 feature names"
-)
+x86 = pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="x86 feature names")
 
 
 def test_host_is_plausible():

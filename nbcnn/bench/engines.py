@@ -77,6 +77,7 @@ class Session(Protocol):
 
     def read(self, result: Any) -> Arrays:
         """What ``run`` returned, as arrays in NCHW by output name (not timed)."""
+        ...
 
 
 class Nbcnn:
@@ -84,9 +85,8 @@ class Nbcnn:
 
     def __init__(self, task: Task) -> None:
         import nbcnn
-        from nbcnn.bench.machine import version
 
-        self.version = version("nbcnn") or "uninstalled"
+        self.version = nbcnn.__version__
         self.precision = task.precision
         self._nbcnn, self._task = nbcnn, task
         self._graph = nbcnn.load(str(task.yaml))
@@ -196,7 +196,7 @@ class Torch:
         torch.set_num_threads(task.threads)
         self.version = torch.__version__
         self._torch = torch
-        self._module = load(task.onnx).eval().to(memory_format=torch.channels_last)
+        self._module = load(task.onnx).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def compile(self, inputs: Arrays) -> None:
         torch = self._torch

@@ -121,14 +121,11 @@ def latency(timeline: Sequence[Block], engine: str) -> Latency:
 
 def verdict(rows: Sequence[Row]) -> str:
     """One sentence: nbcnn against the fastest peer; empty without peers."""
-    peers = [row for row in rows[1:] if row.peer and row.ratio is not None]
+    peers = [(row.ratio.median, row) for row in rows[1:] if row.peer and row.ratio is not None]
     if not peers:
         return ""
-    best = min(peers, key=lambda row: row.ratio.median)
-    return (
-        f"{rows[0].name} is {best.ratio.median:.2f}x as fast as {best.name}, "
-        f"the fastest peer at {best.precision}"
-    )
+    ratio, best = min(peers, key=lambda peer: peer[0])
+    return f"{rows[0].name} is {ratio:.2f}x as fast as {best.name}, the fastest peer at {best.precision}"
 
 
 def _row(opened: Opened, base: Opened, timeline: Sequence[Block], batch: int) -> Row:

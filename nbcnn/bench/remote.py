@@ -47,6 +47,8 @@ class Remote:
             env=environment(os.environ, task.threads),
             encoding="utf-8",
         )
+        assert self._process.stdin and self._process.stdout
+        self._requests, self._answers = self._process.stdin, self._process.stdout
 
     def __enter__(self) -> Remote:
         return self
@@ -63,7 +65,7 @@ class Remote:
         """Stop the process; harmless when it has ended."""
         self._process.kill()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
+        for stream in (self._requests, self._answers):
             # a request may still be buffered for a process that has died
             with contextlib.suppress(OSError):
                 stream.close()
@@ -86,9 +88,9 @@ class Remote:
         watch.daemon = True
         watch.start()
         try:
-            self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
+            self._requests.write(json.dumps({"do": do, **arguments}) + "\n")
+            self._requests.flush()
+            line = self._answers.readline()
         except OSError:
             line = ""
         finally:

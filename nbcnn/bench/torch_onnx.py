@@ -67,7 +67,7 @@ class OnnxModule(nn.Module):
         self._steps.append(Step(OPS[node.op_type], inputs, node.output[0], attributes))
 
     def forward(self, *args: Tensor) -> Tensor | tuple[Tensor, ...]:
-        values: dict[str, Tensor | None] = {"": None}
+        values: dict[str, Any] = {"": None}
         values.update({name: getattr(self, key) for name, key in self._weights.items()})
         values.update(zip(self.inputs, args, strict=True))
         for step in self._steps:

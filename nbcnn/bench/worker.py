@@ -87,8 +87,8 @@ class Worker:
 
     def profile(self) -> dict[str, Any]:
         """The session's profile, where it has one."""
-        rows = self.session.profile() if hasattr(self.session, "profile") else []
-        return {"rows": json.loads(json.dumps(rows, default=_plain))}
+        profile = getattr(self.session, "profile", list)
+        return {"rows": json.loads(json.dumps(profile(), default=_plain))}
 
 
 def settle(limit_s: float = 2.0, slice_s: float = 0.02) -> bool:
@@ -118,7 +118,7 @@ def peak_rss_bytes() -> int:
     except ImportError:
         import psutil
 
-        return int(psutil.Process().memory_info().peak_wset)
+        return int(psutil.Process().memory_info().peak_wset)  # type: ignore[attr-defined]  # on Windows
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+import nbcnn
 from nbcnn.cli import bench, cache, run, show
 from nbcnn.cli import list as list_
 from nbcnn.errors import NbcnnError
@@ -57,12 +58,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            typer.echo(f"nbcnn {version('nbcnn')}")
-        except PackageNotFoundError:
-            typer.echo("nbcnn (not installed: run from its folder)")
+        typer.echo(f"nbcnn {nbcnn.__version__}")
         raise typer.Exit
 
 

@@ -118,7 +118,8 @@ def site_of(graph: Graph, node: Node) -> Site:
 
 def parts_of(graph: Graph, node: Node) -> list[Site]:
     """The sites of the body of a fused node, under the graph's names."""
-    body = node.op.body  # type: ignore[attr-defined]
+    assert isinstance(node.op, Fused)
+    body = node.op.body
     actual = dict(zip(body.inputs + body.weights, node.inputs, strict=True))
     actual |= dict(zip(body.outputs, node.outputs, strict=True))
     types = {f: graph.type(a) for f, a in actual.items()}

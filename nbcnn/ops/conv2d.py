@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,9 +26,9 @@ class Conv2d(Op):
     name: ClassVar[str] = "conv2d"
     channels: int
     kernel: window.Pair
-    stride: window.Pair = 1
-    padding: window.Padding = 0
-    dilation: window.Pair = 1
+    stride: window.Pair = (1, 1)
+    padding: window.Padding = (0, 0, 0, 0)
+    dilation: window.Pair = (1, 1)
     groups: int = 1
     bias: bool = True
     flip: bool = False
@@ -51,7 +51,7 @@ class Conv2d(Op):
         weight = TensorType((self.channels, c // self.groups, *self.kernel), types[0].dtype)
         params = {"weight": Param(weight, "he")}
         if self.bias:
-            params["bias"] = Param(TensorType((self.channels,), types[0].dtype), "zeros")
+            params["bias"] = Param(TensorType((self.channels,), types[0].dtype), "bias")
         return params
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
@@ -95,7 +95,7 @@ class Conv2d(Op):
         return int(inputs[0].shape[1]) // self.groups * self.kernel[0] * self.kernel[1]
 
     @classmethod
-    def samples(cls) -> Iterator[Sample]:
+    def samples(cls: Any) -> Iterator[Sample]:
         def image(c: int, h: int, w: int) -> tuple[TensorType, ...]:
             return (TensorType(("N", c, h, w)),)
 

@@ -113,8 +113,8 @@ class Fused(Op):
         from nbcnn.ops.dense import Dense
 
         x, row = TensorType(("N", 6, 5, 7)), TensorType(("N", 33))
-        conv = Node("conv", Conv2d(8, 3, padding=1), ("x", "w", "b"), ("conv",))
-        plain = Node("conv", Conv2d(6, 1, bias=False), ("x", "w"), ("conv",))
+        conv = Node("conv", Conv2d(8, (3, 3), padding=(1, 1, 1, 1)), ("x", "w", "b"), ("conv",))
+        plain = Node("conv", Conv2d(6, (1, 1), bias=False), ("x", "w"), ("conv",))
         norm = Node("norm", BatchNorm(), ("conv", "s", "t", "m", "v"), ("norm",))
         dense = Node("dense", Dense(10), ("x", "w", "b"), ("dense",))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,13 +23,13 @@ class _Window(Op):
     """What max and average pooling share; both are frozen dataclasses with these fields."""
 
     kernel: window.Pair
-    stride: window.Pair | None
+    stride: window.PoolStride
     padding: window.Padding
     dilation: window.Pair = (1, 1)
     ceil_mode: bool
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stride", self.kernel if self.stride is None else self.stride)
+        object.__setattr__(self, "stride", self.kernel if self.stride is window.AS_KERNEL else self.stride)
         for field in ("kernel", "stride", "dilation"):
             object.__setattr__(self, field, window.pair(getattr(self, field)))
             window.positive(field, getattr(self, field))
@@ -56,7 +56,8 @@ class _Window(Op):
     def _taps(self, x: np.ndarray, beyond: float, padding: float) -> Iterator[np.ndarray]:
         """What each tap sees, [N, C, OH, OW], with the two fill values around the image."""
         top, left, bottom, right = self.pads(TensorType(x.shape))
-        out = self.infer(TensorType(x.shape))[0].extents()[2:]
+        _, _, oh, ow = self.infer(TensorType(x.shape))[0].extents()
+        out = (oh, ow)
         x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=padding)
         over = [
             max(
@@ -76,9 +77,9 @@ class MaxPool(_Window):
 
     name: ClassVar[str] = "max_pool"
     kernel: window.Pair
-    stride: window.Pair | None = None
-    padding: window.Padding = 0
-    dilation: window.Pair = 1
+    stride: window.PoolStride = window.AS_KERNEL
+    padding: window.Padding = (0, 0, 0, 0)
+    dilation: window.Pair = (1, 1)
     ceil_mode: bool = False
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -89,7 +90,7 @@ class MaxPool(_Window):
         return (y,)
 
     @classmethod
-    def samples(cls) -> Iterator[Sample]:
+    def samples(cls: Any) -> Iterator[Sample]:
         yield Sample(cls(2, ceil_mode=True), _image(2, 5, 6), note="hangs over")
         yield Sample(cls(3, 2, 1), _image(3, 7, 8), note="ResNet")
         yield Sample(cls(3, 2), _image(2, 7, 6), note="AlexNet")
@@ -113,8 +114,8 @@ class AvgPool(_Window):
 
     name: ClassVar[str] = "avg_pool"
     kernel: window.Pair
-    stride: window.Pair | None = None
-    padding: window.Padding = 0
+    stride: window.PoolStride = window.AS_KERNEL
+    padding: window.Padding = (0, 0, 0, 0)
     ceil_mode: bool = False
     count_include_pad: bool = False
 
@@ -143,7 +144,7 @@ class AvgPool(_Window):
         return rounding.multilinear(self, arrays, bounds, self.kernel[0] * self.kernel[1] + 1, u)
 
     @classmethod
-    def samples(cls) -> Iterator[Sample]:
+    def samples(cls: Any) -> Iterator[Sample]:
         yield Sample(cls(3, 2, 1, ceil_mode=True, count_include_pad=True), _image(2, 6, 5))
         yield Sample(cls(3, 2, 1, ceil_mode=True), _image(2, 6, 5))
         yield Sample(cls(3, 1, 1, count_include_pad=True), _image(3, 5, 6), note="Inception")

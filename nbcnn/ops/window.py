@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -11,14 +11,26 @@ from nbcnn.errors import ShapeError
 from nbcnn.ir.types import Dim, TensorType
 from nbcnn.ops import check
 
-Pair = int | tuple[int, int]
-"""A height and width; one number stands for both."""
+AS_KERNEL: Any = None
+"""A stride that is not given: windows lie side by side."""
 
-Padding = Literal["same", "valid"] | int | tuple[int, int] | tuple[int, int, int, int]
-"""``same`` (ONNX SAME_UPPER), ``valid`` (none), one number, (height, width) or (top, left, bottom, right)."""
+# Attributes may be written in several ways, which is what pydantic checks; operators bring them to
+# one form when they are made, which is what a type checker sees.
+if TYPE_CHECKING:
+    Pair = tuple[int, int]
+    PoolStride = Pair
+    Padding = Literal["same"] | tuple[int, int, int, int]
+else:
+    Pair = int | tuple[int, int]
+    """(height, width); one number stands for both."""
+
+    PoolStride = Pair | None
+
+    Padding = Literal["same", "valid"] | int | tuple[int, int] | tuple[int, int, int, int]
+    """``same`` (ONNX SAME_UPPER) or (top, left, bottom, right); also ``valid``, one number, (height, width)."""
 
 
-def pair(value: Pair) -> tuple[int, int]:
+def pair(value: int | tuple[int, ...]) -> Pair:
     """(height, width) from one number or two; raises ShapeError for anything else."""
     if isinstance(value, int):
         return (value, value)
@@ -33,18 +45,19 @@ def positive(name: str, value: tuple[int, ...] | int) -> None:
         raise ShapeError(f"{name} must be at least 1, got {value}")
 
 
-def normal_padding(padding: Padding) -> Padding:
+def normal_padding(padding: str | int | tuple[int, ...]) -> Padding:
     """A word as it is, numbers as (top, left, bottom, right); raises ShapeError for negative ones."""
     if isinstance(padding, str):
         if padding not in ("same", "valid"):
             raise ShapeError(f"padding must be 'same', 'valid' or numbers, got '{padding}'")
-        return (0, 0, 0, 0) if padding == "valid" else padding
+        return "same" if padding == "same" else (0, 0, 0, 0)
     numbers = (padding,) * 4 if isinstance(padding, int) else tuple(padding)
     if len(numbers) == 2:
         numbers = numbers * 2
     if len(numbers) != 4 or min(numbers) < 0:
         raise ShapeError(f"padding must be 1, 2 or 4 numbers that are not negative, got {padding}")
-    return numbers
+    top, left, bottom, right = numbers
+    return (top, left, bottom, right)
 
 
 def pads(
@@ -60,7 +73,7 @@ def pads(
     bottom and the right (ONNX auto_pad SAME_UPPER).
     """
     if padding != "same":
-        return normal_padding(padding)  # type: ignore[return-value]
+        return padding
     before, after = [], []
     for n, k, s, d in zip(size, kernel, stride, dilation, strict=True):
         total = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)

@@ -108,9 +108,7 @@ def _load(spec: KernelSpec, target: Target) -> int:
 def _compile(spec: KernelSpec, target: Target, symbol: str) -> bytes:
     from nbcnn.runtime import jit  # imports Numba
 
-    return jit.compile_object(
-        spec.factory, dict(spec.params), target, symbol=symbol, fastmath=spec.fastmath
-    )
+    return jit.compile_object(spec.factory, dict(spec.params), target, symbol=symbol, fastmath=spec.fastmath)
 
 
 @cache

@@ -103,9 +103,7 @@ def _optimised_ir(kernel: Callable, symbol: str, fastmath: Iterable[str]) -> str
     with global_compiler_lock:
         typing.refresh()
         context.refresh()
-        result = compiler.compile_extra(
-            typing, context, kernel, KERNEL_ARGS, types.void, flags, {}
-        )
+        result = compiler.compile_extra(typing, context, kernel, KERNEL_ARGS, types.void, flags, {})
         library, native = result.library, result.fndesc
         library.add_ir_module(_entry(context, library, native, symbol))
         library.get_function(native.llvm_func_name).linkage = "internal"  # one copy, inlined
@@ -121,9 +119,7 @@ def _entry(context, library, native, symbol: str) -> ir.Module:
     raised = ir.Function(module, ir.FunctionType(ir.VoidType(), []), _MAY_RAISE)
     builder = ir.IRBuilder(function.append_basic_block())
     callee = context.declare_function(module, native)
-    status, _ = context.call_conv.call_function(
-        builder, callee, types.void, KERNEL_ARGS, function.args
-    )
+    status, _ = context.call_conv.call_function(builder, callee, types.void, KERNEL_ARGS, function.args)
     with builder.if_then(status.is_error, likely=False):
         builder.call(raised, [])
     builder.ret_void()

@@ -129,8 +129,7 @@ def test_processes_compiling_at_once(tiny, cache_dir):
 def test_threads_loading_at_once_get_one_address(tiny):
     found = []
     threads = [
-        threading.Thread(target=lambda: found.append(codecache.load(COUNT, detect())))
-        for _ in range(4)
+        threading.Thread(target=lambda: found.append(codecache.load(COUNT, detect()))) for _ in range(4)
     ]
     for thread in threads:
         thread.start()
@@ -183,8 +182,7 @@ def test_object_with_an_unknown_symbol_is_an_error_not_an_abort():
 
     machine = loader.target_machine(detect())
     module = llvm.parse_assembly(
-        "declare void @no_such_thing()\n"
-        "define void @lost() { call void @no_such_thing()\n ret void }"
+        "declare void @no_such_thing()\ndefine void @lost() { call void @no_such_thing()\n ret void }"
     )
     with pytest.raises(NbcnnError, match="does not load"):
         loader.load_object(machine.emit_object(module), "lost", detect())

@@ -85,3 +85,10 @@ def parse(site: Site, *mains: str) -> tuple[Node, Epilogue] | str:
             return f"it cannot apply {node.op.name} while the result is in registers"
         value = node.output
     return main, found
+
+
+def matched(site: Site, *mains: str) -> tuple[Node, Epilogue]:
+    """`parse` for a site that is known to be of that form."""
+    found = parse(site, *mains)
+    assert not isinstance(found, str), found
+    return found
