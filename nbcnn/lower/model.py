@@ -11,12 +11,12 @@ import numpy as np
 
 from nbcnn.errors import InputError, nearest
 from nbcnn.ir.graph import Graph
-from nbcnn.ir.types import BATCH, TensorType
+from nbcnn.ir.types import BATCH, Dim, TensorType
 from nbcnn.kernels.base import PythonStep, Site, Step, View
 from nbcnn.lower.plan import Lowered, Memory
 from nbcnn.lower.select import Candidate, Choice
 from nbcnn.runtime import driver
-from nbcnn.runtime.program import Plan, Program, PythonCall
+from nbcnn.runtime.program import ROW, Plan, Program, PythonCall
 from nbcnn.target import Target
 
 CONVERSION = "layout"
@@ -69,6 +69,7 @@ class Model:
         self.target = target
         self._choices = {c.site.name: c for c in choices}
         self._batch = batch
+        self._inputs_wanted = graph.inputs
         self._program = Program(plan, threads)
         self._program.plan(batch)
 
@@ -132,10 +133,9 @@ class Model:
                 if isinstance(piece, PythonCall):
                     piece.function(context)
                 else:
-                    driver.run(context.table[piece : piece + 1], self.threads)
+                    driver.walk(context.table_address + ROW * piece, 1, self.threads)
                 row[i] = time.perf_counter() - start
-        context.arrays = {}
-        plan.pool.append(context)
+        self._program.release(plan, context)
         medians = np.median(times, axis=0)
         rows = []
         for info, seconds in zip(self.explain(batch), medians.tolist(), strict=True):
@@ -176,8 +176,7 @@ class Model:
             view = notes.values[value]
             offset = notes.offsets[view.buffer] + 4 * view.offset
             found[value] = _logical(context.read, view, self._type(value).extents(batch), offset)
-        context.arrays = {}
-        plan.pool.append(context)
+        self._program.release(plan, context)
         return found | {k: v for k, v in outputs.items() if values is None}
 
     # -- inside ----------------------------------------------------------------------------------
@@ -196,7 +195,7 @@ class Model:
         return self._program.plan(batch or self._batch).notes
 
     def _inputs(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[int, dict[str, np.ndarray]]:
-        types = self.graph.inputs
+        types = self._inputs_wanted
         if len(args) > len(types):
             raise InputError(f"the model takes {len(types)} inputs ({', '.join(types)}), got {len(args)}")
         given = dict(zip(types, args, strict=False))
@@ -221,7 +220,7 @@ class Model:
 
 def _array(name: str, value: Any, type_: TensorType) -> np.ndarray:
     """``value`` as a contiguous array of ``type_``; raises InputError when it is not of that type."""
-    if isinstance(value, np.ndarray):
+    if type(value) is np.ndarray:
         array = value
     elif hasattr(value, "__array__"):
         array = np.asarray(value)
@@ -232,17 +231,21 @@ def _array(name: str, value: Any, type_: TensorType) -> np.ndarray:
             f"input '{name}' should be an array {type_}, got {type(value).__name__}; "
             "wrap it with numpy.asarray(..., dtype)"
         )
-    if array.dtype.name != type_.dtype:
+    if array.dtype != type_.dtype:
         raise InputError(
             f"input '{name}' should be {type_}, got dtype {array.dtype}; "
             f"convert it with .astype('{type_.dtype}')"
         )
-    fits = array.ndim == type_.rank and all(
-        isinstance(d, str) or d == n for d, n in zip(type_.shape, array.shape, strict=True)
-    )
-    if not fits or 0 in array.shape:
+    if not _fits(array.shape, type_.shape):
         raise InputError(f"input '{name}' should be {type_}, got shape {list(array.shape)}")
-    return np.ascontiguousarray(array)
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[Dim, ...]) -> bool:
+    """Whether extents agree wherever ``wanted`` has a number, and none is 0."""
+    if len(shape) != len(wanted) or 0 in shape:
+        return False
+    return all(isinstance(w, str) or w == n for w, n in zip(wanted, shape, strict=True))
 
 
 def _computes(step: Step | PythonStep) -> bool:

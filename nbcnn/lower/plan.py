@@ -62,12 +62,12 @@ def lower(graph: Graph, choices: list[Choice], emit: Emit) -> Plan:
         tables=emit.store.nbytes("tables"),
         weights=emit.store.nbytes("weights"),
     )
-    outputs = {
+    results = {
         name: (graph.type(value).extents(emit.batch), graph.type(value).dtype)
         for name, value in graph.outputs.items()
     }
     notes = Lowered(tuple(steps), dict(values_of(state)), offsets, report, emit.options.keep_values)
-    return _encode(steps, offsets, emit, arena, outputs, notes)
+    return _encode(steps, offsets, emit, arena, results, notes)
 
 
 def kernel_specs(graph: Graph, choices: list[Choice], emit: Emit) -> list[KernelSpec]:
@@ -98,14 +98,14 @@ def _encode(
     offsets: dict[Buffer, int],
     emit: Emit,
     arena: int,
-    outputs: dict[str, tuple[tuple[int, ...], str]],
+    results: dict[str, tuple[tuple[int, ...], str]],
     notes: Lowered,
 ) -> Plan:
     kernels: list[int] = []
     args: list[int] = []
     starts: list[int] = []
     relocations: list[int] = []
-    externals: list[External] = []
+    externals: dict[str, list[External]] = {"input": [], "output": []}
     segments: list[tuple[int, int] | PythonCall] = []
     keep: list[object] = []
     for step in steps:
@@ -120,8 +120,8 @@ def _encode(
             if place == "arena":
                 relocations.append(len(args))
             elif place in ("input", "output"):
-                name = f"{place}:{arg.buffer.name}"  # type: ignore[union-attr]
-                externals.append(External(len(args), name, arg.offset))  # type: ignore[union-attr]
+                assert isinstance(arg, Address)
+                externals[place].append(External(len(args), arg.buffer.name, arg.offset))
             args.append(_word(arg, offsets, keep))
         if segments and not isinstance(last := segments[-1], PythonCall):
             segments[-1] = (last[0], first + 1)
@@ -132,10 +132,11 @@ def _encode(
         np.array(args, np.int64),
         np.array(starts, np.int64),
         np.array(relocations, np.int64),
-        tuple(externals),
+        tuple(externals["input"]),
+        tuple(externals["output"]),
+        results,
         tuple(segments),
         arena,
-        outputs,
         tuple(keep),
         notes,
     )
@@ -166,7 +167,8 @@ def _python_call(step: PythonStep, offsets: dict[Buffer, int]) -> PythonCall:
         if buffer.place == "arena":
             start = offsets[buffer] + 4 * view.offset
             return np.ndarray(shape, type_.dtype, context.arena, start)
-        return context.arrays[f"{buffer.place}:{buffer.name}"].reshape(shape)
+        caller = context.inputs if buffer.place == "input" else context.outputs
+        return caller[buffer.name].reshape(shape)
 
     def call(context: Context) -> None:
         inputs = [array(context, view, type_) for view, type_ in step.inputs]

@@ -23,7 +23,11 @@ def run(table: np.ndarray, parts: int) -> None:
         raise ValueError("a step table must be C-contiguous")
     if parts < 1:
         raise ValueError(f"parts must be positive, not {parts}")
-    address, steps = table.__array_interface__["data"][0], table.shape[0]
+    walk(table.__array_interface__["data"][0], table.shape[0], parts)
+
+
+def walk(address: int, steps: int, parts: int) -> None:
+    """`run` for the ``steps`` rows that begin at ``address``, unchecked: what a program calls."""
     if parts == 1:
         _serial()(address, steps, 1)
     else:

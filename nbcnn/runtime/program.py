@@ -15,6 +15,9 @@ import numpy as np
 
 from nbcnn.runtime import driver
 
+ROW = 16
+"""Bytes of a row of a step table: two addresses."""
+
 PLANS = 16
 """How many plans (batch sizes) a program keeps; the one unused for longest goes first."""
 
@@ -49,10 +52,11 @@ class Plan:
     args: np.ndarray
     starts: np.ndarray
     relocations: np.ndarray
-    externals: tuple[External, ...]
+    inputs: tuple[External, ...]
+    outputs: tuple[External, ...]
+    results: Mapping[str, tuple[tuple[int, ...], str]]
     segments: tuple[tuple[int, int] | PythonCall, ...]
     arena_bytes: int
-    outputs: Mapping[str, tuple[tuple[int, ...], str]]
     keep: tuple[object, ...] = ()
     notes: Any = None
     pool: list[Context] = field(default_factory=list)
@@ -68,14 +72,15 @@ class Context:
         self.args = plan.args.copy()
         self.args[plan.relocations] += self.base
         self.table = np.stack([plan.kernels, self.args.ctypes.data + 8 * plan.starts], axis=1)
-        self.arrays: dict[str, np.ndarray] = {}
+        self.table_address = self.table.ctypes.data
+        self.inputs: Mapping[str, np.ndarray] = {}
+        self.outputs: Mapping[str, np.ndarray] = {}
 
-    def bind(self, plan: Plan, arrays: dict[str, np.ndarray]) -> None:
-        """Point the arguments that read inputs and write outputs to the caller's arrays."""
-        addresses = {k: a.__array_interface__["data"][0] for k, a in arrays.items()}
-        for external in plan.externals:
-            self.args[external.index] = addresses[external.name] + external.offset
-        self.arrays = arrays
+    def bind(self, externals: tuple[External, ...], arrays: Mapping[str, np.ndarray]) -> None:
+        """Point the arguments that read inputs or write outputs to the caller's arrays."""
+        for external in externals:
+            address = arrays[external.name].__array_interface__["data"][0]
+            self.args[external.index] = address + external.offset
 
     def read(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
         """A float32 view of the arena at ``offset`` bytes; strides in bytes."""
@@ -89,10 +94,14 @@ class Program:
         self.threads = threads
         self._build = build
         self._plans: OrderedDict[int, Plan] = OrderedDict()
+        self._latest: tuple[int, Plan] | tuple[None, None] = (None, None)
         self._lock = threading.Lock()
 
     def plan(self, batch: int) -> Plan:
         """The plan of a batch size."""
+        latest = self._latest
+        if latest[0] == batch:  # the usual case, without a lock
+            return latest[1]
         with self._lock:
             plan = self._plans.get(batch)
             if plan is None:
@@ -100,6 +109,7 @@ class Program:
                 while len(self._plans) > PLANS:
                     self._plans.popitem(last=False)
             self._plans.move_to_end(batch)
+            self._latest = (batch, plan)
             return plan
 
     def run(self, batch: int, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -107,11 +117,9 @@ class Program:
         plan = self.plan(batch)
         context = self.acquire(plan)
         try:
-            outputs = self.execute(plan, context, inputs)
-            context.arrays = {}
+            return self.execute(plan, context, inputs)
         finally:
-            plan.pool.append(context)
-        return outputs
+            self.release(plan, context)
 
     @staticmethod
     def acquire(plan: Plan) -> Context:
@@ -121,17 +129,24 @@ class Program:
         except IndexError:
             return Context(plan)
 
+    @staticmethod
+    def release(plan: Plan, context: Context) -> None:
+        """Give a context back; it lets go of the caller's arrays."""
+        context.inputs = context.outputs = {}
+        plan.pool.append(context)
+
     def execute(
         self, plan: Plan, context: Context, inputs: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
         """Run all steps in ``context``; its arena then holds what the last steps left."""
-        outputs = {k: np.empty(shape, dtype) for k, (shape, dtype) in plan.outputs.items()}
-        arrays = {f"input:{k}": v for k, v in inputs.items()}
-        arrays |= {f"output:{k}": v for k, v in outputs.items()}
-        context.bind(plan, arrays)
+        outputs = {k: np.empty(shape, dtype) for k, (shape, dtype) in plan.results.items()}
+        context.inputs, context.outputs = inputs, outputs
+        context.bind(plan.inputs, inputs)
+        context.bind(plan.outputs, outputs)
         for segment in plan.segments:
             if isinstance(segment, PythonCall):
                 segment.function(context)
             else:
-                driver.run(context.table[segment[0] : segment[1]], self.threads)
+                first, last = segment
+                driver.walk(context.table_address + ROW * first, last - first, self.threads)
         return outputs
