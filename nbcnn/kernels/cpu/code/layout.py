@@ -22,7 +22,7 @@ slot  make_from_nchw        make_to_nchw           make_copy
 
 ``make_from_nchw`` writes zeros to channels C..fill of every pixel, and to channels 0..fill of the
 border; C <= fill <= out pitch.  Its input is contiguous.  ``make_to_nchw`` writes [C, H*W]
-contiguously for each image.  No kernel touches a float outside these ranges.
+contiguously for each image.  Nothing outside these ranges is written.
 
 Both conversions transpose blocks of LANES pixels x LANES channels in registers, so that memory is
 read and written in whole vectors.
@@ -273,7 +273,10 @@ def make_to_nchw(LANES: int) -> Callable[[int, int, int], None]:
             if c + LANES <= C and p + LANES <= pixels:
                 _transpose(at, 4 * pitch, to, 4 * pixels, LANES)
             else:
-                _transpose_edge(at, 4 * pitch, pixels - p, C - c, to, 4 * pixels, C - c, pixels - p, LANES)
+                # Pad lanes may be loaded, as they are not stored: masked loads can be very slow.
+                _transpose_edge(
+                    at, 4 * pitch, pixels - p, pitch - c, to, 4 * pixels, C - c, pixels - p, LANES
+                )
             block += 1
             p += LANES
             if p >= pixels:

@@ -1,7 +1,8 @@
 """Softmax over the channels of each row.
 
 Slots: 0 in, 1 out, 2 rows, 3 C, 4 in pitch, 5 out pitch; addresses in bytes, pitches in floats.
-C is the true number of channels: no float past it is read or written.  May run in place.
+C is the true number of channels: no float past it is written or matters; pad lanes are loaded where
+the pitch has room for them.  May run in place.
 """
 
 from __future__ import annotations
@@ -54,7 +55,11 @@ def make(LANES: int) -> Callable[[int, int, int], None]:
         for row in range(rows * part // parts, rows * (part + 1) // parts):
             x, y = source + 4 * row * in_pitch, out + 4 * row * out_pitch
             # A NaN need not survive the maximum: its own exponential, and so the sum, is NaN.
-            tail = vload_first(x + 4 * whole, rest, LANES)
+            # A masked load that misses the TLB takes as long as the whole row (AMD Zen 5).
+            if in_pitch >= whole + LANES:
+                tail = vload(x + 4 * whole, LANES)
+            else:
+                tail = vload_first(x + 4 * whole, rest, LANES)
             top = _first_of(rest, tail, vset(_LOWEST, LANES))
             for i in range(0, 4 * whole, 4 * LANES):
                 top = vmax(vload(x + i, LANES), top)
