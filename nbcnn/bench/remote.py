@@ -47,8 +47,8 @@ class Remote:
             env=environment(os.environ, task.threads),
             encoding="utf-8",
         )
-        assert self._process.stdin and self._process.stdout
-        self._requests, self._answers = self._process.stdin, self._process.stdout
+        self._requests: Any = self._process.stdin  # typed as optional: without pipes they are None
+        self._answers: Any = self._process.stdout
 
     def __enter__(self) -> Remote:
         return self

@@ -27,7 +27,7 @@ else:
     PoolStride = Pair | None
 
     Padding = Literal["same", "valid"] | int | tuple[int, int] | tuple[int, int, int, int]
-    """``same`` (ONNX SAME_UPPER) or (top, left, bottom, right); also ``valid``, one number, (height, width)."""
+    """``same`` (ONNX SAME_UPPER) or (top, left, bottom, right), or ``valid``, one number, (height, width)."""
 
 
 def pair(value: int | tuple[int, ...]) -> Pair:
