@@ -15,6 +15,9 @@ from nbcnn.target import Target
 SPECIALISED = {3, 5}
 """Kernel sizes that get code of their own; others share one generic function."""
 
+BLOCKS = (7, 8, 6, 5)
+"""Output pixels computed at once: what wastes the least of a row, at best the first."""
+
 
 def pack(weight: Weight, flip: bool, lanes: int, store: Store) -> np.ndarray:
     """Filters [C, 1, KH, KW] as [ceil(C/lanes), KH*KW, lanes]."""
@@ -78,7 +81,7 @@ class Depthwise(Kernel):
             name = f"f32_depthwise{tail.label}__{target.isa}"
             spec = KernelSpec("nbcnn.kernels.cpu.code.depthwise:make_generic", act, name)
         else:
-            block = 4 if target.registers == 32 else 2
+            block = min(BLOCKS, key=lambda w: -(-ow // w) * w)
             name = f"f32_depthwise_{kh}x{kw}s{sh}{tail.label}__{target.isa}"
             shape = (("KH", kh), ("KW", kw), ("SH", sh), ("SW", sw), ("WB", block))
             spec = KernelSpec("nbcnn.kernels.cpu.code.depthwise:make", shape + act, name)
