@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from nbcnn import ops
 from nbcnn.errors import NbcnnError, nearest
-from nbcnn.frontends.yaml_reader import Item, Key, Mark
 from nbcnn.ir.op import Op
+from nbcnn.yaml_reader import Item, Key, Mark
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

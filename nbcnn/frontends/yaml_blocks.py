@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from nbcnn.errors import nearest
-from nbcnn.frontends.yaml_reader import Item, Key, known_keys
+from nbcnn.yaml_reader import Item, Key, known_keys
 
 Given = dict[Key, Item]
 

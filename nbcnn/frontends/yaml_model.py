@@ -14,11 +14,11 @@ from nbcnn.frontends.preprocess import Preprocess
 from nbcnn.frontends.weights import TensorFile, bind, drawn
 from nbcnn.frontends.yaml_blocks import Block, Given
 from nbcnn.frontends.yaml_nodes import Region, Scope, located
-from nbcnn.frontends.yaml_reader import Item, Key, known_keys, read
 from nbcnn.ir.graph import Graph
 from nbcnn.ir.op import Param
 from nbcnn.ir.types import BATCH, DTYPES, TensorType
 from nbcnn.ir.weight import Weight
+from nbcnn.yaml_reader import Item, Key, known_keys, read
 
 FORMAT = 1
 KEYS = [

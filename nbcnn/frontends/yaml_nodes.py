@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from nbcnn.errors import NbcnnError, nearest
 from nbcnn.frontends import schema
 from nbcnn.frontends.yaml_blocks import Block, Given, key_of, names, substituted
-from nbcnn.frontends.yaml_reader import Item, Mark, known_keys
 from nbcnn.ir.graph import Node
 from nbcnn.ir.op import Op, Param
 from nbcnn.ir.types import TensorType
+from nbcnn.yaml_reader import Item, Mark, known_keys
 
 MAX_NODES = 50_000
 MAX_NESTED = 32

@@ -15,11 +15,11 @@ from typing import Any
 
 from nbcnn.errors import ModelFileError, NbcnnError
 from nbcnn.frontends.weights import tensors
-from nbcnn.frontends.yaml_reader import scalar
 from nbcnn.ir.graph import Graph, Node
 from nbcnn.ir.op import Param
 from nbcnn.ir.types import TensorType
 from nbcnn.ops.fused import Fused
+from nbcnn.yaml_reader import scalar
 
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./-]*")
 

@@ -21,10 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nbcnn import resources
-from nbcnn.errors import ModelFileError, NbcnnError, PassError, nearest
-from nbcnn.passes import table, text, yaml_file
+from nbcnn import resources, yaml_reader
+from nbcnn.errors import PassError, nearest
+from nbcnn.passes import table, text
 from nbcnn.passes.base import Pass
+from nbcnn.yaml_reader import Item, Key
 
 
 @dataclass(frozen=True)
@@ -81,23 +82,17 @@ class Pipeline:
     @classmethod
     def read(cls, path: Path) -> Pipeline:
         """The pipeline of a YAML file; an error names the line and column at fault."""
-        data = yaml_file.read(path)
-        if not isinstance(data, dict):
-            raise ModelFileError("a pipeline file is a mapping with 'format' and 'passes'", where=str(path))
-        keys = ("format", "description", "passes")
-        for key in data:
-            if key not in keys:
-                raise ModelFileError(f"unknown key '{key}'{nearest(key, keys)}", where=str(path))
-        if data.get("format") != 1:
-            raise ModelFileError("expected 'format: 1'", where=str(path))
-        if not isinstance(data.get("passes"), list):
-            raise ModelFileError("'passes' must be a list", where=str(path))
-        description = data.get("description", "")
-        try:
-            return cls(tuple(_steps(data["passes"])), path.stem, str(description))
-        except NbcnnError as error:
-            error.where = error.where or str(path)
-            raise
+        root = yaml_reader.read(path)
+        given = root.mapping("a pipeline")
+        yaml_reader.known_keys(given, ["format", "description", "passes"], "a pipeline")
+        for key in ("format", "passes"):
+            if key not in given:
+                root.fail(f"a pipeline needs '{key}'")
+        if (version := given[Key("format")]).value != 1:
+            version.fail(f"format must be 1, got {version.kind}")
+        words = given.get(Key("description"))
+        description = words.string("description") if words else ""
+        return cls(tuple(_steps(given[Key("passes")].sequence("passes"))), path.stem, description)
 
     def data(self) -> list[Any]:
         """The list that ``passes:`` of a YAML file holds."""
@@ -115,14 +110,25 @@ class Pipeline:
 
 def _steps(items: Iterable[Any]) -> Iterator[Step]:
     for item in items:
+        data = _opened(item) if isinstance(item, Item) else item
         try:
-            if isinstance(item, str):
-                yield from map(_step, text.parse(item))
+            if isinstance(data, str):
+                yield from map(_step, text.parse(data))
             else:
-                yield _step(item)
+                yield _step(data)
         except PassError as error:
-            error.where = error.where or getattr(item, "where", None)
+            if isinstance(item, Item):
+                error.where = error.where or str(item.mark)
             raise
+
+
+def _opened(item: Item) -> Any:
+    """The data of an item of a file, in which the passes of a repeat keep their places."""
+    data = item.data()
+    match data:
+        case {"repeat": {"passes": [*_]} as options}:
+            options["passes"] = item.value["repeat"].value["passes"].value
+    return data
 
 
 def _step(item: Any) -> Step:

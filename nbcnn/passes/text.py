@@ -18,20 +18,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from nbcnn.errors import PassError
+from nbcnn.yaml_reader import scalar
 
 _TOKEN = re.compile(r"""\s*(?:([{}\[\],=])|("(?:[^"\\]|\\.)*")|([^\s{}\[\],="]+))""")
-_INT = re.compile(r"[-+]?[0-9]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_WORDS = {"true": True, "false": False, "null": None}
-
-
-def scalar(word: str) -> Any:
-    """A plain scalar by the YAML 1.2 core schema: only ``true`` and ``false`` are booleans."""
-    if word in _WORDS:
-        return _WORDS[word]
-    if _INT.fullmatch(word):
-        return int(word)
-    return float(word) if _FLOAT.fullmatch(word) else word
 
 
 def parse(text: str) -> list[Any]:
@@ -53,13 +42,21 @@ def _dump(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{dump(value)}]"
     if isinstance(value, str):
-        plain = bool(value) and (m := _TOKEN.fullmatch(value)) and m[3] == value and scalar(value) == value
-        return value if plain else json.dumps(value)
+        return value if _is_word(value) else json.dumps(value)
     return json.dumps(value)
 
 
 def _dump_options(options: dict[str, Any]) -> str:
     return "{" + ", ".join(f"{key}={_dump(value)}" for key, value in options.items()) + "}"
+
+
+def _is_word(value: str) -> bool:
+    """Whether a string without quotes is read back as itself."""
+    match = _TOKEN.fullmatch(value)
+    try:
+        return match is not None and match[3] == value == scalar(value)
+    except ValueError:
+        return False
 
 
 class _Parser:
@@ -110,9 +107,13 @@ class _Parser:
         self.take()
         if token == "[":
             return self.values(end="]")
-        if token.startswith('"'):
-            return json.loads(token)
-        return {token: self.options()} if self.peek() == "{" else scalar(token)
+        quoted = token.startswith('"')
+        if not quoted and self.peek() == "{":
+            return {token: self.options()}
+        try:
+            return json.loads(token) if quoted else scalar(token)
+        except ValueError as error:
+            raise PassError(f"pipeline text at '{token[:20]}': {error}") from None
 
     def options(self) -> dict[str, Any]:
         self.expect("{")

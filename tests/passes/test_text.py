@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from nbcnn.errors import PassError
@@ -34,6 +36,8 @@ def test_text_and_data_are_one(spec, data):
         ('a{s="x}', "a name or a value"),
         ("a{x=1, x=2}", "twice"),
         ("a{l=[1}", "expected ','"),
+        ("a{x=99999999999999999999}", "more than 64 bits"),
+        ('a{x="\\x"}', "escape"),
     ],
 )
 def test_mistakes_are_pointed_at(spec, word):
@@ -43,5 +47,12 @@ def test_mistakes_are_pointed_at(spec, word):
 
 
 def test_scalars_are_those_of_yaml_1_2():
-    values = [text.scalar(w) for w in ("yes", "true", "1e5", "012", ".5", "1_0")]
-    assert values == ["yes", True, 1e5, 12, 0.5, "1_0"]
+    spec = "yes, true, 1e5, 012, 0x1F, .5, -.inf, 1_0, ~"
+    assert text.parse(spec) == ["yes", True, 1e5, 12, 31, 0.5, -math.inf, "1_0", None]
+
+
+@pytest.mark.parametrize("word", ["", "true", "12", "0x1F", "9" * 200, ".inf", "~", "a b", 'say "x"', "a=b"])
+def test_words_that_read_as_something_else_are_quoted(word):
+    spec = text.dump([word])
+    assert spec.startswith('"')
+    assert text.parse(spec) == [word]

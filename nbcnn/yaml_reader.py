@@ -215,7 +215,10 @@ class _Parser:
         self.grow(1, mark)
         if isinstance(event, yaml.ScalarEvent):
             plain = not event.style  # None from PyYAML, '' from libyaml
-            value = scalar(event.value, mark) if plain else event.value
+            try:
+                value = scalar(event.value) if plain else event.value
+            except ValueError as error:
+                mark.fail(str(error))
             item = Item(value, mark, event.value, plain)
         elif isinstance(event, yaml.SequenceStartEvent):
             item = self.sequence(mark, depth)
@@ -257,8 +260,8 @@ def _branch(value: object, below: list[Item], mark: Mark) -> Item:
     return Item(value, mark, size=size, depth=depth)
 
 
-def scalar(text: str, mark: Mark | None = None) -> bool | int | float | str | None:
-    """The value of a plain scalar in the YAML 1.2 core schema."""
+def scalar(text: str) -> bool | int | float | str | None:
+    """The value of a plain scalar in the YAML 1.2 core schema; ValueError where a number is too large."""
     if text in _NULL:
         return None
     if text in _BOOL:
@@ -266,9 +269,9 @@ def scalar(text: str, mark: Mark | None = None) -> bool | int | float | str | No
     if text[0] not in "+-.0123456789":
         return text
     if _INT.fullmatch(text):
-        value = 0 if len(text) > MAX_DIGITS else int(text, 0) if text[:2] in ("0o", "0x") else int(text)
-        if mark and (len(text) > MAX_DIGITS or abs(value) >= 2**63):
-            mark.fail("a number that needs more than 64 bits")
+        base = 0 if text[:2] in ("0o", "0x") else 10
+        if len(text) > MAX_DIGITS or abs(value := int(text, base)) >= 2**63:
+            raise ValueError("a number that needs more than 64 bits")
         return value
     if _FLOAT.fullmatch(text):
         return float(text)

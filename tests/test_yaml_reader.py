@@ -3,9 +3,9 @@ import math
 import pytest
 import yaml
 
+from nbcnn import yaml_reader
 from nbcnn.errors import ModelFileError
-from nbcnn.frontends import yaml_reader
-from nbcnn.frontends.yaml_reader import parse, read, scalar
+from nbcnn.yaml_reader import parse, read, scalar
 
 SCALARS = {
     "1e-5": 1e-5,
