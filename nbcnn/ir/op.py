@@ -16,7 +16,7 @@ class Param:
     """A weight that an operator takes beside its data operands.
 
     ``init`` names the seeded initialiser that draws it when no file holds it
-    (``he``, ``zeros``, ``ones``, ``running_mean``, ``running_var``, ``scale``);
+    (``he``, ``bias``, ``scale``, ``running_mean``, ``running_var``, ``zeros``, ``ones``);
     ``trainable`` is False for statistics.
     """
 

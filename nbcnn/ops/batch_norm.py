@@ -33,7 +33,7 @@ class BatchNorm(Op):
         vector = TensorType((self._channels(types[0]),), types[0].dtype)
         return {
             "weight": Param(vector, "scale"),
-            "bias": Param(vector, "zeros"),
+            "bias": Param(vector, "bias"),
             "running_mean": Param(vector, "running_mean", trainable=False),
             "running_var": Param(vector, "running_var", trainable=False),
         }

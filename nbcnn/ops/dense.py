@@ -29,7 +29,7 @@ class Dense(Op):
         features = self._features(types[0])
         params = {"weight": Param(TensorType((self.channels, features), types[0].dtype), "he")}
         if self.bias:
-            params["bias"] = Param(TensorType((self.channels,), types[0].dtype), "zeros")
+            params["bias"] = Param(TensorType((self.channels,), types[0].dtype), "bias")
         return params
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:

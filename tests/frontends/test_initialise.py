@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import nbcnn
+from nbcnn import ops
 from nbcnn.frontends.initialise import CHUNK, RANGES, draw
 from nbcnn.ir.types import TensorType
 from nbcnn.reference import values
@@ -23,6 +24,15 @@ def test_ranges(kind):
     array = draw(kind, TensorType((1001,)), "w")
     assert low <= array.min() <= array.max() <= high
     assert math.isclose(array.mean(), (low + high) / 2, abs_tol=0.03)
+
+
+@pytest.mark.parametrize("name", ["conv2d", "dense", "batch_norm"])
+def test_a_kernel_that_ignores_a_weight_is_noticed(name):
+    """No seeded weight is 0 or 1 throughout, biases included."""
+    for sample in ops.get(name).samples():
+        for param in sample.op.params(*sample.types).values() if sample.error is None else ():
+            array = draw(param.init, param.type, "w")
+            assert 0.9 * array.size < np.count_nonzero((array != 0) & (array != 1))
 
 
 def test_he_keeps_the_size_of_what_passes_through():
