@@ -4,6 +4,13 @@
 
 Writes ``results/MODEL-THREADSt.json`` and the table ``results/README.md`` beside this file; the
 table holds every result in the folder, so that models can be measured one at a time.
+
+To reproduce: ``pip install -e '.[peers]'`` on an idle machine, then the line above (about a minute a
+model and thread count). Each engine runs in a process of its own; they take turns in blocks of half
+a second while the others sleep, since spinning thread pools disturb each other. A ratio is the
+median over adjacent pairs of blocks, with quartiles; above 1 nbcnn is faster. Peers get the model as
+ONNX, and each output is checked against nbcnn's. Ratios are against float32;
+OpenVINO's default precision stands beside. Weights are random, which no dense kernel notices.
 """
 
 from __future__ import annotations
