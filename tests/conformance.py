@@ -23,8 +23,10 @@ def excesses(model: Model, inputs: dict[str, np.ndarray]) -> dict[str, float]:
     """
     values = model.tap(**inputs)
     found = {}
-    for site in model.sites:
+    for choice in model.choices:
+        site = choice.site
         data = [values[v] if v in values else model.graph.weight(v).array for v in site.data]
         arrays = [*data, *(w.array for _, w in site.weights)]
-        found[site.name] = reference.excess(site.op, arrays, [values[v] for v in site.outputs])
+        results = [values[v] for v in site.outputs]
+        found[site.name] = reference.excess(site.op, arrays, results, *choice.kernel.rounding)
     return found

@@ -213,6 +213,9 @@ class Kernel:
 
     name: ClassVar[str]
 
+    rounding: ClassVar[tuple[float, int]] = (1.0, 1)
+    """The ``factor`` and ``tile`` with which `nbcnn.reference.bound` holds for this kernel's results."""
+
     def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
         """Why this kernel cannot serve ``site``, or None when it can."""
         raise NotImplementedError

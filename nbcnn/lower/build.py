@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 
 from nbcnn.errors import OptionError
 from nbcnn.ir.graph import Graph
@@ -39,6 +40,7 @@ def compile_graph(
             f"extent '{name}' of graph '{graph.name}' is not bound: give shapes={{'{name}': ...}}"
         )
     target = target or detect()
+    options = replace(options, threads=options.threads or default_threads())
     choices = select(graph, kernels(), target, options)
     slow = [f"{c.site.name} ({c.site.op.name})" for c in choices if c.kernel is REFERENCE]
     if slow:
@@ -56,5 +58,4 @@ def compile_graph(
     sizes = (leading,) if isinstance(leading, int) else (1, 2)
     specs = {spec: None for size in sizes for spec in kernel_specs(graph, choices, emit(size))}
     codecache.warm([(spec, target) for spec in specs], progress)
-    threads = options.threads or default_threads()
-    return Model(graph, choices, lambda b: lower(graph, choices, emit(b)), sizes[0], threads, target)
+    return Model(graph, choices, lambda b: lower(graph, choices, emit(b)), sizes[0], options.threads, target)

@@ -12,7 +12,7 @@ import numpy as np
 from nbcnn.errors import InputError, nearest
 from nbcnn.ir.graph import Graph
 from nbcnn.ir.types import BATCH, Dim, TensorType
-from nbcnn.kernels.base import PythonStep, Site, Step, View
+from nbcnn.kernels.base import PythonStep, Step, View
 from nbcnn.lower.plan import Lowered, Memory
 from nbcnn.lower.select import Candidate, Choice
 from nbcnn.runtime import driver
@@ -85,9 +85,9 @@ class Model:
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
 
     @property
-    def sites(self) -> list[Site]:
-        """The nodes as they were lowered, in order: a fused node may have been taken apart."""
-        return [choice.site for choice in self._choices.values()]
+    def choices(self) -> list[Choice]:
+        """The nodes as they were lowered, in order, each with its kernel: a fused node may be in parts."""
+        return list(self._choices.values())
 
     # -- explaining ------------------------------------------------------------------------------
 

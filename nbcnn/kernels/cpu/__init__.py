@@ -11,6 +11,8 @@ KERNELS = (
     "depthwise:Depthwise",
     "conv:HaloConv",
     "conv:IndirectConv",
+    "winograd:Winograd4",
+    "winograd:Winograd2",
     "conv:Dense",
     "pool:WindowPool",
     "pool:GlobalPool",

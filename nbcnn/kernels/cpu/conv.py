@@ -29,6 +29,12 @@ from nbcnn.target import Target
 HALO_CHANNELS = 4
 """Images of at most so many channels are read with a border: their vectors would be mostly padding."""
 
+MACS = 7e9
+"""Multiply-adds that a product does in a second and a lane, for estimates."""
+
+WEIGHT_BYTES = 60e9
+"""Bytes of weights that arrive in a second, partly from memory: other layers ran since their last use."""
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -161,7 +167,8 @@ class IndirectConv(Kernel):
         used = conv.channels // conv.groups
         waste = round_up(used, target.lanes) / used
         reuse = 1 + 4 / max(int(site.in_types[0].shape[1]) // conv.groups, 1)
-        return site.macs * waste * reuse / (4e9 * target.lanes)
+        weights = 4 * site.macs / site.out_types[0].elements() * conv.channels
+        return site.macs * waste * reuse / (MACS * target.lanes) + weights / WEIGHT_BYTES
 
     def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
         main, tail = epilogue.matched(site, "conv2d")
@@ -210,7 +217,7 @@ class HaloConv(Kernel):
         return None
 
     def cost(self, site: Site, target: Target) -> float:
-        return site.macs / (4e9 * target.lanes)
+        return site.macs / (MACS * target.lanes)
 
     def reads(self, site: Site) -> tuple[Layout, ...]:
         main, _ = epilogue.matched(site, "conv2d")

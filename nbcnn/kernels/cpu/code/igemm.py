@@ -58,12 +58,20 @@ _CHAINS = 8  # FMA latency (4 cycles) x FMAs a cycle (2): fewer accumulators tha
 _AHEAD = 2048  # bytes of weights to prefetch ahead, where a tile streams them from memory
 
 
-def _products(
-    bd: Builder, mr: int, nv: int, lanes: int, unroll: int, a: list[Scalar], bias: Scalar
+def products(
+    bd: Builder,
+    mr: int,
+    nv: int,
+    lanes: int,
+    unroll: int,
+    a: list[Scalar],
+    bias: Scalar,
+    ahead: Scalar | None = None,
 ) -> list[V]:
     """bias + sum over taps and channels, for the mr x nv vectors of a tile, row by row.
 
-    ``a`` is base, table, zeros, weights, K in bytes, taps.
+    ``a`` is base, table, zeros, weights, K in bytes, taps.  Weights are prefetched ``ahead`` bytes
+    before their use.
     """
     base, table, zeros, weights, k_bytes, taps = a
     width = 4 * lanes
@@ -80,8 +88,8 @@ def _products(
                 for j in range(nv):
                     place = bd.add(at, i64((u * nv + j) * width))
                     right.append(emit.load(bd, place, lanes, align=width))
-                    if mr == 1 and (u * nv + j) * width % 64 == 0:
-                        emit.prefetch(bd, bd.add(place, i64(_AHEAD)))
+                    if ahead is not None and (u * nv + j) * width % 64 == 0:
+                        emit.prefetch(bd, bd.add(place, ahead))
                 for i in range(mr):
                     value = emit.load_scalar(bd, bd.add(bd.add(rows[i], k), i64(4 * u)), F32)
                     left = emit.splat(bd, value, lanes)
@@ -190,7 +198,7 @@ def _tile(tc, mr, nv, lanes, act, res_kind, unroll,
             for i in range(m):
                 for byte in range(0, 4 * n * wide, 64):
                     emit.prefetch(bd, bd.add(bd.add(a[8], bd.mul(a[12], i64(i))), i64(byte)))
-        tile = _products(bd, m, n, wide, u, a[:6], a[6])
+        tile = products(bd, m, n, wide, u, a[:6], a[6], i64(_AHEAD) if m == 1 else None)
         _finish(bd, tile, m, n, code, kind, a[7:])
         return context.get_dummy_value()
 
