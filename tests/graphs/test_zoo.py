@@ -22,8 +22,19 @@ PARAMS = {
     "resnet18": 11_689_512,
     "resnet50": 25_557_032,
     "mobilenet_v2": 3_504_872,
+    "densenet121": 7_978_856,
+    "googlenet": 6_624_904,
 }
-IMAGENET = ("alexnet", "vgg16", "squeezenet1_1", "resnet18", "resnet50", "mobilenet_v2")
+IMAGENET = (
+    "alexnet",
+    "vgg16",
+    "squeezenet1_1",
+    "resnet18",
+    "resnet50",
+    "mobilenet_v2",
+    "densenet121",
+    "googlenet",
+)
 
 
 def conv(name: str, *shape: int) -> dict[str, tuple[int, ...]]:
@@ -110,6 +121,53 @@ def squeezenet1_1() -> dict[str, tuple[int, ...]]:
     return names | layer("classifier.1", 1000, 512, 1, 1)
 
 
+def densenet121() -> dict[str, tuple[int, ...]]:
+    names = conv("features.conv0", 64, 3, 7, 7) | norm("features.norm0", 64)
+    inside = 64
+    for number, count in enumerate([6, 12, 24, 16], 1):
+        for index in range(1, count + 1):
+            at = f"features.denseblock{number}.denselayer{index}"
+            names |= norm(f"{at}.norm1", inside) | conv(f"{at}.conv1", 128, inside, 1, 1)
+            names |= norm(f"{at}.norm2", 128) | conv(f"{at}.conv2", 32, 128, 3, 3)
+            inside += 32
+        if number < 4:
+            at = f"features.transition{number}"
+            names |= norm(f"{at}.norm", inside) | conv(f"{at}.conv", inside // 2, inside, 1, 1)
+            inside //= 2
+    return names | norm("features.norm5", 1024) | layer("classifier", 1000, 1024)
+
+
+def googlenet() -> dict[str, tuple[int, ...]]:
+    names: dict[str, tuple[int, ...]] = {}
+
+    def conv_bn(name: str, *shape: int) -> None:
+        names.update(conv(f"{name}.conv", *shape) | norm(f"{name}.bn", shape[0]))
+
+    conv_bn("conv1", 64, 3, 7, 7)
+    conv_bn("conv2", 64, 64, 1, 1)
+    conv_bn("conv3", 192, 64, 3, 3)
+    inside = 192
+    for at, c1, r2, c2, r3, c3, c4 in [
+        ("3a", 64, 96, 128, 16, 32, 32),
+        ("3b", 128, 128, 192, 32, 96, 64),
+        ("4a", 192, 96, 208, 16, 48, 64),
+        ("4b", 160, 112, 224, 24, 64, 64),
+        ("4c", 128, 128, 256, 24, 64, 64),
+        ("4d", 112, 144, 288, 32, 64, 64),
+        ("4e", 256, 160, 320, 32, 128, 128),
+        ("5a", 256, 160, 320, 32, 128, 128),
+        ("5b", 384, 192, 384, 48, 128, 128),
+    ]:
+        conv_bn(f"inception{at}.branch1", c1, inside, 1, 1)
+        conv_bn(f"inception{at}.branch2.0", r2, inside, 1, 1)
+        conv_bn(f"inception{at}.branch2.1", c2, r2, 3, 3)
+        conv_bn(f"inception{at}.branch3.0", r3, inside, 1, 1)
+        conv_bn(f"inception{at}.branch3.1", c3, r3, 3, 3)
+        conv_bn(f"inception{at}.branch4.1", c4, inside, 1, 1)
+        inside = c1 + c2 + c3 + c4
+    return names | layer("fc", 1000, 1024)
+
+
 def plain(convs: list[tuple[int, ...]], denses: list[tuple[int, int, int]]) -> dict[str, tuple[int, ...]]:
     names: dict[str, tuple[int, ...]] = {}
     for number, *shape in convs:
@@ -144,6 +202,8 @@ TORCHVISION = {
     "resnet18": resnet([2, 2, 2, 2], False),
     "resnet50": resnet([3, 4, 6, 3], True),
     "mobilenet_v2": mobilenet_v2(),
+    "densenet121": densenet121(),
+    "googlenet": googlenet(),
 }
 
 
