@@ -94,13 +94,13 @@ class Program:
         self.threads = threads
         self._build = build
         self._plans: OrderedDict[int, Plan] = OrderedDict()
-        self._latest: tuple[int, Plan] | tuple[None, None] = (None, None)
+        self._latest: tuple[int, Plan] | None = None
         self._lock = threading.Lock()
 
     def plan(self, batch: int) -> Plan:
         """The plan of a batch size."""
         latest = self._latest
-        if latest[0] == batch:  # the usual case, without a lock
+        if latest and latest[0] == batch:  # the usual case, without a lock
             return latest[1]
         with self._lock:
             plan = self._plans.get(batch)
