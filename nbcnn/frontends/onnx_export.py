@@ -83,8 +83,8 @@ class _Writer:
 
     # -- what an operator writes with ------------------------------------------------------------
 
-    def node(self, kind: str, inputs: list[str], output: str, attributes: dict[str, Any]) -> None:
-        self.nodes.append(_onnx().helper.make_node(kind, inputs, [output], name=output, **attributes))
+    def node(self, kind: str, inputs: list[str], outputs: list[str], attributes: dict[str, Any]) -> None:
+        self.nodes.append(_onnx().helper.make_node(kind, inputs, outputs, name=outputs[0], **attributes))
 
     def constant(self, name: str, array: np.ndarray) -> str:
         name = self.fresh(name)
@@ -116,18 +116,19 @@ class _Writer:
         operands = [self.tensor(v) for v in node.inputs]
         types = self.graph.types(node.data)
         if not isinstance(node.op, Fused):
-            self._tensor[node.output] = self._write(node, operands, types, self._name(node.output))
+            names = [self._name(v) for v in node.outputs]
+            self._tensor.update(zip(node.outputs, self._write(node, operands, types, names), strict=True))
             return
         body = node.op.body
         outer = dict(zip(body.outputs, node.outputs, strict=True))
         tensors = dict(zip(body.inputs + body.weights, operands, strict=True))
         known = dict(zip(body.inputs + body.weights, self.graph.types(node.inputs), strict=True))
         for inner in body.nodes:
-            (value,) = inner.outputs
-            name = self._name(outer[value]) if value in outer else self.fresh(value)
+            names = [self._name(outer[v]) if v in outer else self.fresh(v) for v in inner.outputs]
             data = [known[v] for v in inner.data]
-            tensors[value] = self._write(inner, [tensors[v] for v in inner.inputs], data, name)
-            (known[value],) = inner.op.infer(*data)
+            made = self._write(inner, [tensors[v] for v in inner.inputs], data, names)
+            tensors.update(zip(inner.outputs, made, strict=True))
+            known.update(zip(inner.outputs, inner.op.infer(*data), strict=True))
         self._tensor.update((node_value, tensors[v]) for v, node_value in outer.items())
 
     def tensor(self, value: str) -> str:
@@ -140,17 +141,21 @@ class _Writer:
     def result(self, public: str, value: str) -> onnx.ValueInfoProto:
         """Make ``value`` available as the output ``public``."""
         if self.tensor(value) != public:
-            self.node("Identity", [self.tensor(value)], public, {})
+            self.node("Identity", [self.tensor(value)], [public], {})
         return _info(public, self.graph.type(value))
 
     def _name(self, value: str) -> str:
         """The tensor's name for a new value: its public name when it is an output."""
         return self._public[value] if value in self._public else self.fresh(value)
 
-    def _write(self, node: Node, operands: list[str], types: Iterable[TensorType], name: str) -> str:
+    def _write(
+        self, node: Node, operands: list[str], types: Iterable[TensorType], names: list[str]
+    ) -> list[str]:
+        """Write a node; returns the tensors that hold its results: ``names``, or its own operand."""
         if node.op.name not in OPS:
             raise GraphError(f"no ONNX export of '{node.op.name}'", node=node.name)
-        return OPS[node.op.name](Call(node.op, operands, list(types), name, self))
+        first = OPS[node.op.name](Call(node.op, operands, list(types), names, self))
+        return [first, *names[1:]]
 
 
 def _info(name: str, type_: TensorType) -> onnx.ValueInfoProto:

@@ -22,7 +22,7 @@ OPSET = 17
 class Writer(Protocol):
     """What a call writes to."""
 
-    def node(self, kind: str, inputs: list[str], output: str, attributes: dict[str, Any]) -> None: ...
+    def node(self, kind: str, inputs: list[str], outputs: list[str], attributes: dict[str, Any]) -> None: ...
 
     def constant(self, name: str, array: np.ndarray) -> str: ...
 
@@ -38,8 +38,13 @@ class Call:
     op: Any
     inputs: list[str]
     types: list[TensorType]
-    output: str
+    outputs: list[str]
     writer: Writer
+
+    @property
+    def output(self) -> str:
+        """The name of the first result."""
+        return self.outputs[0]
 
     @property
     def x(self) -> str:
@@ -47,13 +52,13 @@ class Call:
 
     def last(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Write the node that makes the result."""
-        self.writer.node(kind, list(inputs), self.output, attributes)
+        self.writer.node(kind, list(inputs), self.outputs, attributes)
         return self.output
 
     def part(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Write a node on the way to it; returns the name of its value."""
         output = self.writer.fresh(f"{self.output}.{kind.lower()}")
-        self.writer.node(kind, list(inputs), output, attributes)
+        self.writer.node(kind, list(inputs), [output], attributes)
         return output
 
     def number(self, name: str, value: float) -> str:
@@ -78,6 +83,34 @@ def conv2d(call: Call) -> str:
         dilations=op.dilation,
         group=op.groups,
     )
+
+
+def conv_transpose2d(call: Call) -> str:
+    op = call.op
+    return call.last(
+        "ConvTranspose",
+        *call.inputs,
+        kernel_shape=op.kernel,
+        strides=op.stride,
+        pads=op.padding,
+        output_padding=op.output_padding,
+        dilations=op.dilation,
+        group=op.groups,
+    )
+
+
+def pad(call: Call) -> str:
+    top, left, bottom, right = call.op.padding
+    pads = call.constant("pads", np.array([0, 0, top, left, 0, 0, bottom, right]))
+    return call.last("Pad", call.x, pads, call.number("value", call.op.value))
+
+
+def reduce_mean(call: Call) -> str:
+    return call.last("ReduceMean", call.x, axes=call.op.along(call.types[0]), keepdims=int(call.op.keepdims))
+
+
+def transpose(call: Call) -> str:
+    return call.last("Transpose", call.x, perm=call.op.perm)
 
 
 def max_pool(call: Call) -> str:
@@ -129,6 +162,10 @@ def batch_norm(call: Call) -> str:
 
 def concat(call: Call) -> str:
     return call.last("Concat", *call.inputs, axis=call.op.axis)
+
+
+def split(call: Call) -> str:
+    return call.last("Split", call.x, call.constant("sizes", np.array(call.op.sizes)), axis=call.op.axis)
 
 
 def flatten(call: Call) -> str:
@@ -199,11 +236,16 @@ OPS: dict[str, Callable[[Call], str]] = {
     "avg_pool": avg_pool,
     "global_avg_pool": plain("GlobalAveragePool"),
     "global_max_pool": plain("GlobalMaxPool"),
+    "conv_transpose2d": conv_transpose2d,
+    "pad": pad,
+    "reduce_mean": reduce_mean,
+    "transpose": transpose,
     "dense": dense,
     "batch_norm": batch_norm,
     "add": plain("Add"),
     "mul": plain("Mul"),
     "concat": concat,
+    "split": split,
     "flatten": flatten,
     "reshape": reshape,
     "dropout": dropout,

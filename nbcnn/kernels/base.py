@@ -228,16 +228,20 @@ class Kernel:
         """The layouts wanted for the data operands."""
         return tuple(nhwc(t) for t in site.in_types)
 
-    def writes(self, site: Site, ins: tuple[Layout, ...]) -> Layout:
-        """The layout of the output for operands that lie as ``ins``."""
-        return nhwc(site.out_types[0])
+    def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
+        """The layouts of the outputs for operands that lie as ``ins``."""
+        return tuple(nhwc(t) for t in site.out_types)
 
     def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
         """Whether operand ``slot`` may lie as ``layout`` without conversion."""
         return layout == self.reads(site)[slot]
 
-    def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
-        """The calls that compute ``out``."""
+    def within(self, site: Site, ins: tuple[View, ...], target: Target) -> tuple[View | None, ...]:
+        """For each output the view of an operand that already holds it, or None where it is computed."""
+        return (None,) * len(site.outputs)
+
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+        """The calls that compute ``outs``."""
         raise NotImplementedError
 
 

@@ -120,7 +120,6 @@ def _assign_slots(choices: list[Choice], state: Layouts) -> None:
             movable = (
                 maker is not None
                 and maker.kernel is not REFERENCE
-                and not isinstance(maker.kernel, views.Alias)
                 and operand not in state.slots
                 and site.data.count(operand) == 1
             )
@@ -141,14 +140,14 @@ def _add_constants(graph: Graph, reader: Site | str, state: Layouts) -> None:
 def _lower(choice: Choice, state: Layouts) -> None:
     site, kernel = choice.site, choice.kernel
     ins = tuple(state.find(value, kernel, site, slot) for slot, value in enumerate(site.data))
-    value = site.outputs[0]
-    layout = kernel.writes(site, tuple(v.layout for v in ins))
-    if isinstance(kernel, views.Alias):
-        state.values[value] = [ins[0]]
-        return
-    if value not in state.values:  # a concatenation exists once the first operand is placed in it
-        state.values[value] = [state.output(value, layout)]
-    out = state.values[value][0]
+    layouts = kernel.writes(site, tuple(v.layout for v in ins))
+    places = kernel.within(site, ins, state.emit.target)
+    for value, layout, place in zip(site.outputs, layouts, places, strict=True):
+        if place is not None:
+            state.values[value] = [place]
+        elif value not in state.values:  # a concatenation exists once the first operand is placed in it
+            state.values[value] = [state.output(value, layout)]
+    outs = tuple(state.values[value][0] for value in site.outputs)
     if kernel is REFERENCE:
         batch = {"N": state.emit.batch}
         bound = [t.bind(batch) for t in site.in_types]
@@ -158,11 +157,11 @@ def _lower(choice: Choice, state: Layouts) -> None:
                 site.op.reference,
                 tuple(zip(ins, bound, strict=True)),
                 tuple(w.array for _, w in site.weights),
-                ((out, site.out_types[0].bind(batch)),),
+                tuple((v, t.bind(batch)) for v, t in zip(outs, site.out_types, strict=True)),
             )
         )
     else:
-        state.steps += kernel.steps(site, ins, out, state.emit)
+        state.steps += kernel.steps(site, ins, outs, state.emit)
 
 
 def _write_output(name: str, value: str, state: Layouts) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nbcnn.errors import NbcnnError
 from nbcnn.ir.graph import Graph, Node
 from nbcnn.ir.types import Dim
 from nbcnn.kernels.base import PLAIN, Emit, Kernel, Layout, Site, Step, View
@@ -27,10 +26,10 @@ class Reference(Kernel):
     def reads(self, site: Site) -> tuple[Layout, ...]:
         return (PLAIN,) * len(site.data)
 
-    def writes(self, site: Site, ins: tuple[Layout, ...]) -> Layout:
-        return PLAIN
+    def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
+        return (PLAIN,) * len(site.outputs)
 
-    def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         raise NotImplementedError("the planner makes Python steps")
 
 
@@ -102,8 +101,6 @@ def _unvectorised(site: Site, batch: Dim) -> str | None:
 
 def site_of(graph: Graph, node: Node) -> Site:
     """The site of a node of the graph."""
-    if len(node.outputs) != 1:
-        raise NbcnnError("operators of several outputs cannot be lowered yet", node=node.name)
     return Site(
         node.name,
         node.op,

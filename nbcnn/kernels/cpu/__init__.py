@@ -22,6 +22,7 @@ KERNELS = (
     "softmax:Softmax",
     "views:Alias",
     "views:Concat",
+    "views:Split",
 )
 """``module:Class`` below this package."""
 

@@ -170,7 +170,8 @@ class IndirectConv(Kernel):
         weights = 4 * site.macs / site.out_types[0].elements() * conv.channels
         return site.macs * waste * reuse / (MACS * target.lanes) + weights / WEIGHT_BYTES
 
-    def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+        (out,) = outs
         main, tail = epilogue.matched(site, "conv2d")
         conv: Conv2d = main.op  # type: ignore[assignment]
         a, residual = _views(site, ins, tail)
@@ -225,7 +226,8 @@ class HaloConv(Kernel):
         image = nhwc(site.in_types[0]).image
         return (Layout("halo", image, pads), *(nhwc(t) for t in site.in_types[1:]))
 
-    def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+        (out,) = outs
         main, tail = epilogue.matched(site, "conv2d")
         conv: Conv2d = main.op  # type: ignore[assignment]
         a, residual = _views(site, ins, tail)
@@ -270,7 +272,8 @@ class Dense(Kernel):
     def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
         return layout.kind == "nhwc" if slot == 0 else super().accepts(site, slot, layout)
 
-    def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+        (out,) = outs
         main, tail = epilogue.matched(site, "dense")
         a, residual = _views(site, ins, tail)
         features, channels = int(site.in_types[0].shape[1]), site.out_types[0].extents()[1]

@@ -50,8 +50,9 @@ class Depthwise(Kernel):
     def cost(self, site: Site, target: Target) -> float:
         return site.macs / (1e9 * target.lanes)
 
-    def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
-        main, tail = epilogue.parse(site, "conv2d")  # type: ignore[misc]
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+        (out,) = outs
+        main, tail = epilogue.matched(site, "conv2d")
         conv: Conv2d = main.op  # type: ignore[assignment]
         a, target = ins[0], emit.target
         residual = ins[site.data.index(tail.residual)] if tail.residual else None

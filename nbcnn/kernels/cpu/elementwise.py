@@ -46,10 +46,11 @@ class Unary(Kernel):
     def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
         return layout.kind == "nhwc"
 
-    def writes(self, site: Site, ins: tuple[Layout, ...]) -> Layout:
-        return ins[0]
+    def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
+        return ins[:1]
 
-    def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+        (out,) = outs
         lanes = emit.target.lanes
         tail = epilogue.activation(site.op)
         assert tail is not None
@@ -87,7 +88,8 @@ class Binary(Kernel):
     def cost(self, site: Site, target: Target) -> float:
         return site.out_types[0].elements() * 1e-10
 
-    def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+        (out,) = outs
         main, *rest = site.body
         lanes = emit.target.lanes
         tail = (epilogue.activation(rest[0].op) if rest else None) or Epilogue()
@@ -133,7 +135,8 @@ class Affine(Kernel):
     def cost(self, site: Site, target: Target) -> float:
         return site.out_types[0].elements() * 1e-10
 
-    def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+        (out,) = outs
         main, *rest = site.body
         lanes = emit.target.lanes
         tail = (epilogue.activation(rest[0].op) if rest else None) or Epilogue()

@@ -26,7 +26,8 @@ class WindowPool(Kernel):
     def cost(self, site: Site, target: Target) -> float:
         return site.out_types[0].elements() * 1e-10
 
-    def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+        (out,) = outs
         op: MaxPool | AvgPool = site.op  # type: ignore[assignment]
         a, lanes = ins[0], emit.target.lanes
         n, c, h, w = site.in_types[0].extents(emit.batch)
@@ -63,7 +64,8 @@ class GlobalPool(Kernel):
     def cost(self, site: Site, target: Target) -> float:
         return site.in_types[0].elements() * 1e-10
 
-    def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+        (out,) = outs
         a, lanes = ins[0], emit.target.lanes
         n, c, h, w = site.in_types[0].extents(emit.batch)
         args = (

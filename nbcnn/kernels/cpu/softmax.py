@@ -24,7 +24,8 @@ class Softmax(Kernel):
     def cost(self, site: Site, target: Target) -> float:
         return site.in_types[0].elements() * 1e-9
 
-    def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+        (out,) = outs
         c, h, w = ins[0].layout.image  # type: ignore[misc]
         args = (ins[0].address, out.address, emit.batch * h * w, c, ins[0].pitch, out.pitch)
         lanes = emit.target.lanes

@@ -177,8 +177,9 @@ class Winograd(Kernel):
         seconds = (product / MACS + moved / TRANSFORMED) / target.lanes
         return seconds + shape.u_bytes / WEIGHT_BYTES
 
-    def steps(self, site: Site, ins: tuple[View, ...], out: View, emit: Emit) -> list[Step]:
-        main, tail = epilogue.parse(site, "conv2d")  # type: ignore[misc]
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+        (out,) = outs
+        main, tail = epilogue.matched(site, "conv2d")
         conv: Conv2d = main.op  # type: ignore[assignment]
         target, store, batch = emit.target, emit.store, emit.batch
         shape = Shape.of(self.tile, site, target)

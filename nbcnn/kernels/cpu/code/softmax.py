@@ -56,7 +56,9 @@ def make(LANES: int) -> Callable[[int, int, int], None]:
             x, y = source + 4 * row * in_pitch, out + 4 * row * out_pitch
             # A NaN need not survive the maximum: its own exponential, and so the sum, is NaN.
             # A masked load that misses the TLB takes as long as the whole row (AMD Zen 5).
-            if in_pitch >= whole + LANES:
+            if rest == 0:  # what follows may be no memory of ours: x may end where its buffer does
+                tail = vzero(LANES)
+            elif in_pitch >= whole + LANES:
                 tail = vload(x + 4 * whole, LANES)
             else:
                 tail = vload_first(x + 4 * whole, rest, LANES)

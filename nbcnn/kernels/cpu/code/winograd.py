@@ -49,7 +49,7 @@ from nbcnn.kernels.cpu.code import emit
 from nbcnn.kernels.cpu.code.activations import activate
 from nbcnn.kernels.cpu.code.emit import I64, Builder, Scalar, V, i64
 from nbcnn.kernels.cpu.code.igemm import products
-from nbcnn.kernels.cpu.code.simd import arg, argf, literal, vload, vstore, vzero
+from nbcnn.kernels.cpu.code.simd import arg, argf, literal, prefetch, vload, vstore, vzero
 
 LINE = 16
 """Floats between the points of V, so that they do not all fall into the same set of a cache."""
@@ -127,7 +127,12 @@ def _transform_input(tc, source, row_step, col_step, to, point_step, TILE, LANES
                 start = bd.add(row, row_step)
             return grid
 
-        grid = [[emit.load(bd, at, lanes) for at in row] for row in places(source, row_step, col_step)]
+        grid = []
+        next_tile = bd.mul(col_step, i64(tile))
+        for row in places(source, row_step, col_step):
+            grid.append([emit.load(bd, at, lanes) for at in row])
+            for at in row[2:]:  # runs of a tile's width are too short for the CPU to foresee
+                emit.prefetch(bd, bd.add(at, next_tile))
         results = _both_ways(INPUT[tile], grid)
         for row, points in zip(
             places(to, bd.mul(point_step, i64(tile + 2)), point_step), results, strict=True
@@ -280,6 +285,7 @@ def make(
                             if RES == 2:
                                 value = value + vload(other, LANES)
                             vstore(to, value)
+                            prefetch(to + TILE * out_pixel)
                             to += out_pixel
                             other += res_pixel
             at += 1
