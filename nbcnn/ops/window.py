@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Pair = tuple[int, int]
     PoolStride = Pair
     Padding = Literal["same"] | tuple[int, int, int, int]
+    Margins = tuple[int, int, int, int]
 else:
     Pair = int | tuple[int, int]
     """(height, width); one number stands for both."""
@@ -28,6 +29,9 @@ else:
 
     Padding = Literal["same", "valid"] | int | tuple[int, int] | tuple[int, int, int, int]
     """``same`` (ONNX SAME_UPPER) or (top, left, bottom, right), or ``valid``, one number, (height, width)."""
+
+    Margins = int | tuple[int, int] | tuple[int, int, int, int]
+    """Padding in numbers."""
 
 
 def pair(value: int | tuple[int, ...]) -> Pair:
@@ -58,6 +62,15 @@ def normal_padding(padding: str | int | tuple[int, ...]) -> Padding:
         raise ShapeError(f"padding must be 1, 2 or 4 numbers that are not negative, got {padding}")
     top, left, bottom, right = numbers
     return (top, left, bottom, right)
+
+
+def margins(padding: int | tuple[int, ...]) -> Margins:
+    """(top, left, bottom, right) from 1, 2 or 4 numbers; raises ShapeError for anything else."""
+    if isinstance(padding, str):
+        raise ShapeError(f"padding must be numbers here, got '{padding}'")
+    numbers = normal_padding(padding)
+    assert not isinstance(numbers, str)
+    return numbers
 
 
 def pads(

@@ -18,6 +18,17 @@ def conv2d(op, x, w, b=None):
     return F.conv2d(F.pad(x, (left, right, top, bottom)), w, b, op.stride, 0, op.dilation, op.groups)
 
 
+def conv_transpose2d(op, x, w, b=None):
+    top, left, bottom, right = op.padding
+    whole = F.conv_transpose2d(x, w, b, op.stride, 0, op.output_padding, op.groups, op.dilation)
+    return whole[:, :, top : whole.shape[2] - bottom, left : whole.shape[3] - right]
+
+
+def pad(op, x):
+    top, left, bottom, right = op.padding
+    return F.pad(x, (left, right, top, bottom), value=op.value)
+
+
 def symmetric(op, x):
     """The padding as PyTorch takes it; a sample with uneven padding is skipped."""
     top, left, bottom, right = op.pads(TensorType(tuple(x.shape)))
@@ -38,6 +49,10 @@ ORACLES = {
     ),
     "global_avg_pool": lambda op, x: F.adaptive_avg_pool2d(x, 1),
     "global_max_pool": lambda op, x: F.adaptive_max_pool2d(x, 1),
+    "conv_transpose2d": conv_transpose2d,
+    "pad": pad,
+    "reduce_mean": lambda op, x: x.mean(op.axes, op.keepdims),
+    "transpose": lambda op, x: x.permute(op.perm),
     "dense": lambda op, x, w, b=None: F.linear(x, w, b),
     "batch_norm": lambda op, x, w, b, m, v: F.batch_norm(x, m, v, w, b, eps=op.epsilon),
     "add": lambda op, a, b: a + b,

@@ -96,7 +96,7 @@ def test_work(sample: Sample) -> None:
     assert work.bytes_read == sum(t.nbytes() for t in inputs)
     assert work.bytes_written == sum(t.nbytes() for t in outputs) > 0
     assert op.reduction(inputs) >= 1
-    assert (work.macs > 0) == (op.name in ("conv2d", "dense", "fused"))
+    assert (work.macs > 0) == (op.name in ("conv2d", "conv_transpose2d", "dense", "fused"))
 
 
 @pytest.mark.parametrize("sample", GOOD, ids=label)
@@ -144,6 +144,13 @@ def test_two_spellings_are_one_op() -> None:
         ("max_pool", {"kernel": 0}, "kernel"),
         ("max_pool", {"kernel": 2, "dilation": 0}, "dilation"),
         ("avg_pool", {"kernel": 2, "padding": (1, 2, 3)}, "padding"),
+        ("conv_transpose2d", {"channels": 4, "kernel": 3, "padding": "same"}, "numbers"),
+        ("conv_transpose2d", {"channels": 4, "kernel": 3, "output_padding": 1}, "output_padding"),
+        ("pad", {"padding": 1, "value": float("nan")}, "value"),
+        ("pad", {"padding": (1, 2, 3)}, "padding"),
+        ("reduce_mean", {"axes": ()}, "at least one"),
+        ("transpose", {"perm": (0, 1, 1)}, "every axis once"),
+        ("transpose", {"perm": (1, 0)}, "batch"),
         ("dense", {"channels": 0}, "channels"),
         ("batch_norm", {"epsilon": -1.0}, "epsilon"),
         ("batch_norm", {"epsilon": float("nan")}, "epsilon"),
