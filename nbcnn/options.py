@@ -20,12 +20,15 @@ class CompileOptions:
     a little differently.
     ``keep_values``: every node output stays in memory to be read by `Model.tap` (for debugging:
     the arena grows to the sum of all values).
+    ``taps``: names of values that `Model.tap` can read, node outputs or values inside fused nodes. The
+    buffers of these alone live to the end, and nothing is taken apart.
     """
 
     threads: int | None = None
     precision: str = "float32"
     winograd: bool = True
     keep_values: bool = False
+    taps: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.threads is not None and (
@@ -34,6 +37,9 @@ class CompileOptions:
             raise OptionError(f"threads must be a whole number of at least 1, got {self.threads!r}")
         if self.precision not in PRECISIONS:
             raise OptionError(f"unknown precision '{self.precision}'{nearest(self.precision, PRECISIONS)}")
+        if isinstance(self.taps, str) or not all(isinstance(name, str) for name in self.taps):
+            raise OptionError(f"taps must be names of values, got {self.taps!r}")
+        object.__setattr__(self, "taps", tuple(self.taps))
 
     @classmethod
     def of(cls, **options: Any) -> CompileOptions:

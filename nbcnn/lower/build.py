@@ -13,6 +13,7 @@ from nbcnn.kernels.cpu import kernels
 from nbcnn.lower.model import Model
 from nbcnn.lower.plan import kernel_specs, lower
 from nbcnn.lower.select import REFERENCE, batch_axis, select
+from nbcnn.lower.taps import add_taps
 from nbcnn.options import CompileOptions
 from nbcnn.runtime import codecache
 from nbcnn.runtime.threads import default_threads
@@ -40,8 +41,9 @@ def compile_graph(
             f"extent '{name}' of graph '{graph.name}' is not bound: give shapes={{'{name}': ...}}"
         )
     target = target or detect()
-    options = replace(options, threads=options.threads or default_threads())
-    choices = select(graph, kernels(), target, options)
+    threads = options.threads or default_threads()
+    options = replace(options, threads=threads)
+    choices = add_taps(graph, select(graph, kernels(), target, options), kernels(), target, options)
     slow = [f"{c.site.name} ({c.site.op.name})" for c in choices if c.kernel is REFERENCE]
     if slow:
         warnings.warn(
@@ -58,4 +60,4 @@ def compile_graph(
     sizes = (leading,) if isinstance(leading, int) else (1, 2)
     specs = {spec: None for size in sizes for spec in kernel_specs(graph, choices, emit(size))}
     codecache.warm([(spec, target) for spec in specs], progress)
-    return Model(graph, choices, lambda b: lower(graph, choices, emit(b)), sizes[0], options.threads, target)
+    return Model(graph, choices, lambda b: lower(graph, choices, emit(b)), sizes[0], threads, target)

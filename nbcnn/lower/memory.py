@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 
 from nbcnn.kernels.base import Buffer, round_up
 
@@ -63,14 +63,16 @@ def live_peak(lifetimes: Lifetimes, steps: int) -> int:
     return peak
 
 
-def lifetimes(touched: Sequence[Sequence[Buffer]], *, keep: bool = False) -> dict[Buffer, tuple[int, int]]:
+def lifetimes(
+    touched: Sequence[Sequence[Buffer]], keep: Container[Buffer] = ()
+) -> dict[Buffer, tuple[int, int]]:
     """First and last step of each arena buffer; ``touched[i]`` are those of step i.
 
-    With ``keep`` every buffer lives to the end, so that its value can be read after the run.
+    The buffers in ``keep`` live to the end, so that their values can be read after the run.
     """
     spans: dict[Buffer, tuple[int, int]] = {}
     for step, buffers in enumerate(touched):
         for buffer in buffers:
             first = spans.get(buffer, (step, step))[0]
-            spans[buffer] = (first, len(touched) - 1 if keep else step)
+            spans[buffer] = (first, len(touched) - 1 if buffer in keep else step)
     return spans

@@ -153,37 +153,44 @@ class Model:
         return rows
 
     def tap(self, *args: Any, values: Iterable[str] | None = None, **named: Any) -> dict[str, np.ndarray]:
-        """Run, and return inner values by name in their logical shape (all, or those asked for).
+        """Run, and return inner values by name in their logical shape (all that are kept, or ``values``).
 
-        Needs ``compile(..., keep_values=True)``: otherwise values share memory. Values inside fused
-        nodes are not kept.
+        Values are kept by ``compile(..., taps=names)``, which may name values inside fused nodes too, and by
+        ``keep_values=True`` (all node outputs): others share memory.
         """
-        if not self._keeps:
-            raise InputError("tap needs a model compiled with keep_values=True")
+        names = self._kept(values)
         batch, inputs = self._inputs(args, named)
         plan = self._program.plan(batch)
         context = self._program.acquire(plan)
         outputs = self._program.execute(plan, context, inputs)
         notes: Lowered = plan.notes
-        known = {v for v in notes.values if not self.graph.is_weight(v)}
         found = {}
-        for value in known if values is None else values:
-            if value not in known:
-                raise InputError(f"no value '{value}' in the program{nearest(value, known)}")
-            if value in inputs:
-                found[value] = inputs[value]
-                continue
-            view = notes.values[value]
-            offset = notes.offsets[view.buffer] + 4 * view.offset
-            found[value] = _logical(context.read, view, self._type(value).extents(batch), offset)
+        for value in names:
+            view, shape = notes.values[value], self._type(value).extents(batch)
+            if view.buffer.place == "input":
+                found[value] = inputs[view.buffer.name].reshape(shape)
+            elif view.buffer.array is not None:
+                found[value] = view.buffer.array.reshape(shape)
+            else:
+                offset = notes.offsets[view.buffer] + 4 * view.offset
+                found[value] = _logical(context.read, view, shape, offset)
         self._program.release(plan, context)
         return found | {k: v for k, v in outputs.items() if values is None}
 
     # -- inside ----------------------------------------------------------------------------------
 
-    @property
-    def _keeps(self) -> bool:
-        return self._program.plan(self._batch).notes.keeps
+    def _kept(self, values: Iterable[str] | None) -> list[str]:
+        """The names in ``values`` (None: of all that are kept), checked."""
+        notes = self._notes(None)
+        known = sorted(notes.kept)
+        if not known:
+            raise InputError("tap needs a model compiled with taps=[names of values] or keep_values=True")
+        for value in values or ():
+            if value not in notes.values:
+                raise InputError(f"no value '{value}' in the program{nearest(value, known)}")
+            if value not in notes.kept:
+                raise InputError(f"'{value}' is not kept: compile with taps=['{value}'] or keep_values=True")
+        return known if values is None else list(values)
 
     def _type(self, value: str) -> TensorType:
         for choice in self._choices.values():

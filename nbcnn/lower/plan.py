@@ -37,13 +37,13 @@ class Memory:
 
 @dataclass(frozen=True, eq=False)
 class Lowered:
-    """What explains a plan: its steps, where values lie, the memory report."""
+    """What explains a plan: its steps, where values lie, the memory report, the values it keeps."""
 
     steps: tuple[Step | PythonStep, ...]
     values: dict[str, View]
     offsets: dict[Buffer, int]
     memory: Memory
-    keeps: bool
+    kept: frozenset[str]
 
 
 def lower(graph: Graph, choices: list[Choice], emit: Emit) -> Plan:
@@ -51,7 +51,11 @@ def lower(graph: Graph, choices: list[Choice], emit: Emit) -> Plan:
     state = lay_out(graph, choices, emit)
     steps = state.steps
     touched = [_arena_buffers(step) for step in steps]
-    spans = memory.lifetimes(touched, keep=emit.options.keep_values)
+    values = dict(values_of(state))
+    kept = frozenset(v for v in values if not graph.is_weight(v))
+    if not emit.options.keep_values:
+        kept &= {*emit.options.taps}
+    spans = memory.lifetimes(touched, {values[v].buffer for v in kept})
     offsets = memory.place(spans)
     arena = max(memory.arena_bytes(offsets), *(_reach(step, offsets) for step in steps))
     report = Memory(
@@ -66,7 +70,7 @@ def lower(graph: Graph, choices: list[Choice], emit: Emit) -> Plan:
         name: (graph.type(value).extents(emit.batch), graph.type(value).dtype)
         for name, value in graph.outputs.items()
     }
-    notes = Lowered(tuple(steps), dict(values_of(state)), offsets, report, emit.options.keep_values)
+    notes = Lowered(tuple(steps), values, offsets, report, kept)
     return _encode(steps, offsets, emit, arena, results, notes)
 
 

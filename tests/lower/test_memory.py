@@ -37,5 +37,5 @@ def test_a_chain_needs_its_two_largest_neighbours() -> None:
 
 def test_kept_values_live_to_the_end() -> None:
     a, b = Buffer("a", 64), Buffer("b", 64)
-    assert lifetimes([[a], [b], []], keep=True) == {a: (0, 2), b: (1, 2)}
-    assert arena_bytes(place(lifetimes([[a], [b], []], keep=True))) == 128
+    assert lifetimes([[a], [b], []], keep={a}) == {a: (0, 2), b: (1, 1)}
+    assert arena_bytes(place(lifetimes([[a], [b], []], keep={a, b}))) == 128
