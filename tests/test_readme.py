@@ -1,0 +1,39 @@
+"""What the README promises: two commands, a model that loads, Python that runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbcnn
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+def block(language: str) -> str:
+    (found,) = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return found
+
+
+def test_exactly_two_commands() -> None:
+    run, check = re.findall(r"^python3 -m venv .*$", README, re.MULTILINE)
+    assert "nbcnn run digits" in run
+    assert "nbcnn bench" in run
+    assert check.endswith("pytest")
+    assert len(re.findall("```sh", README)) == 2
+
+
+def test_model(tmp_path) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(block("yaml"))
+    graph = nbcnn.load(file)
+    assert graph.type("fc").shape == ("N", 10)
+
+
+def test_python(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = block("python").replace("resnet50", "digits").replace("3, 224, 224", "1, 8, 8")
+    code = "\n".join(line for line in code.splitlines() if "to_onnx" not in line)  # needs an extra
+    names: dict = {}
+    exec(code, names)
+    assert names["y"].shape == (1, 10)
