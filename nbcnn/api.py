@@ -46,11 +46,14 @@ def to_onnx(graph: Graph, path: str | Path) -> None:
     onnx_export.export(graph, Path(path))
 
 
-def optimize(graph: Graph, passes: Any = "default") -> Graph:
-    """``graph`` after a pipeline: its name, the path of its YAML file, or a list of passes."""
-    from nbcnn.passes import runner
+def optimize(graph: Graph, passes: Any = "default", **options: Any) -> Graph:
+    """``graph`` after a pipeline: its name, the path of its YAML file, or a list of passes.
 
-    return runner.optimize(graph, passes)
+    ``options`` are those that the pipeline's file declares: ``optimize(graph, "prune.yaml", sparsity=0.8)``.
+    """
+    from nbcnn.passes import Pipeline, runner
+
+    return runner.optimize(graph, Pipeline.of(passes, options))
 
 
 def compile(graph: Graph, target: str = "cpu", passes: Any = "default", **options: Any) -> Model:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,6 +32,15 @@ _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _SPECIAL = {f"{sign}.{word}": float(sign + word) for sign in ("", "+", "-") for word in ("inf", "Inf", "INF")}
 _SPECIAL |= {f".{word}": math.nan for word in ("nan", "NaN", "NAN")}
+
+PARAM_TYPES: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "str": (str,),
+    "any": (int, float, bool, str, list),
+}
+"""Words that declare a parameter (of a block, of a pipeline) without a default, and what it may then be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +147,27 @@ def known_keys(entries: dict[Key, Item], known: list[str], what: str) -> None:
     for key in entries:
         if key not in known:
             key.mark.fail(f"unknown key '{key}' in {what}{nearest(key, known)}")
+
+
+def substituted(item: Item, values: Mapping[str, Item], what: str) -> Item:
+    """``item`` with each scalar that is exactly ``$param`` replaced by the parameter's value.
+
+    ``what`` says for an error message whose parameters ``values`` are.
+    """
+    value = item.value
+    if isinstance(value, str):
+        if not (item.plain and value.startswith("$")):
+            return item
+        if value[1:] not in values:
+            item.fail(f"{what} has no parameter '{value}'{nearest(value[1:], values)}")
+        return values[value[1:]]
+    if isinstance(value, list):
+        new = [substituted(i, values, what) for i in value]
+        return item if all(a is b for a, b in zip(new, value, strict=True)) else replace(item, value=new)
+    if isinstance(value, dict):
+        entries = {k: substituted(i, values, what) for k, i in value.items()}
+        return item if all(entries[k] is i for k, i in value.items()) else replace(item, value=entries)
+    return item
 
 
 def read(path: Path) -> Item:

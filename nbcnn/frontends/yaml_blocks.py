@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nbcnn.errors import nearest
-from nbcnn.yaml_reader import Item, Key, known_keys
+from nbcnn.yaml_reader import PARAM_TYPES, Item, Key, known_keys
 
 Given = dict[Key, Item]
-
-_TYPES: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "float": (int, float),
-    "bool": (bool,),
-    "str": (str,),
-    "any": (int, float, bool, str, list),
-}
-"""Words that declare a parameter of a block without a default, and what it may then be."""
 
 _INSTANCE_KEYS = ("name", "block", "inputs", "outputs", "repeat", "start")
 
@@ -55,14 +45,16 @@ class Block:
                 )
         values: dict[str, Item] = {}
         for key, default in self.params.items():
-            required = default.plain and default.value in _TYPES
+            required = default.plain and default.value in PARAM_TYPES
             if key not in given:
                 if required:
                     item.fail(f"block '{self.name}' needs the parameter '{key}'", node)
                 values[key] = default
                 continue
             values[key] = value = given[key]
-            if required and type(value.value) not in _TYPES[default.value]:  # type(): a bool is no int here
+            if (
+                required and type(value.value) not in PARAM_TYPES[default.value]
+            ):  # type(): a bool is no int here
                 value.fail(f"parameter '{key}' must be {default.value}, got {value.kind}", node)
         return values
 
@@ -74,22 +66,3 @@ def names(item: Item, what: str) -> tuple[str, ...]:
 
 def key_of(text: str) -> Key:
     return Key(text)  # equal to the key that was read, which alone has a mark
-
-
-def substituted(item: Item, values: Mapping[str, Item], stack: tuple[str, ...]) -> Item:
-    """``item`` with each scalar that is exactly ``$param`` replaced by the parameter's value."""
-    value = item.value
-    if isinstance(value, str):
-        if not (item.plain and value.startswith("$")):
-            return item
-        if value[1:] not in values:
-            where = f"block '{stack[-1]}'" if stack else "a node outside blocks"
-            item.fail(f"{where} has no parameter '{value}'{nearest(value[1:], values)}")
-        return values[value[1:]]
-    if isinstance(value, list):
-        new = [substituted(i, values, stack) for i in value]
-        return item if all(a is b for a, b in zip(new, value, strict=True)) else replace(item, value=new)
-    if isinstance(value, dict):
-        entries = {k: substituted(i, values, stack) for k, i in value.items()}
-        return item if all(entries[k] is i for k, i in value.items()) else replace(item, value=entries)
-    return item

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from nbcnn.errors import NbcnnError, nearest
 from nbcnn.frontends import schema
-from nbcnn.frontends.yaml_blocks import Block, Given, key_of, names, substituted
+from nbcnn.frontends.yaml_blocks import Block, Given, key_of, names
 from nbcnn.ir.graph import Node
 from nbcnn.ir.op import Op, Param
 from nbcnn.ir.types import TensorType
-from nbcnn.yaml_reader import Item, Mark, known_keys
+from nbcnn.yaml_reader import Item, Mark, known_keys, substituted
 
 MAX_NODES = 50_000
 MAX_NESTED = 32
@@ -44,6 +44,11 @@ class Scope:
     stack: tuple[str, ...] = ()
     """Blocks being expanded, outermost first."""
 
+    @property
+    def what(self) -> str:
+        """What holds the entries, for an error message."""
+        return f"block '{self.stack[-1]}'" if self.stack else "a node outside blocks"
+
 
 class Region:
     """What node entries make: typed values, nodes, and the weights that the nodes take."""
@@ -63,12 +68,12 @@ class Region:
         """Add the nodes of all entries of ``scope``; returns the values of the last."""
         above = tuple(scope.names.values()) if scope.sequential else ()
         for item in scope.entries:
-            above = self._entry(substituted(item, scope.values, scope.stack), scope, above)
+            above = self._entry(substituted(item, scope.values, scope.what), scope, above)
         return above
 
     def resolve(self, item: Item, scope: Scope, reader: str | None = None) -> str:
         """The value that ``item`` names; ``reader`` is the local name of the entry that reads it."""
-        text = substituted(item, scope.values, scope.stack).name("an input")
+        text = substituted(item, scope.values, scope.what).name("an input")
         value = scope.names.get(text, scope.prefix + text)
         if value in self.types or value in self.params:
             return value

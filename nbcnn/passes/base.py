@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from nbcnn.errors import PassError, nearest
 from nbcnn.ir import Rewriter
-from nbcnn.passes import text
+from nbcnn.passes import table, text
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ class Pass:
         return changed
 
     def data(self) -> str | dict[str, dict[str, Any]]:
-        """The spec as YAML holds it: a name, or ``{name: {option: value}}``."""
-        options = self.options()
-        return {self.name: options} if options else self.name
+        """The spec as YAML holds it: a name (see `table.spec`), or ``{name: {option: value}}``."""
+        options, name = self.options(), table.spec(type(self))
+        return {name: options} if options else name
 
     def __str__(self) -> str:
         return text.dump([self.data()])

@@ -10,7 +10,7 @@ from nbcnn.errors import ModelFileError, PassError
 from nbcnn.ir import Graph, Node, Rewriter
 from nbcnn.ops.activation import Relu
 from nbcnn.ops.dropout import Dropout
-from nbcnn.passes import EXACT, PASSES, Lossy, Pass, Pipeline, Repeat, get, optimize, run, table
+from nbcnn.passes import EXACT, PASSES, Lossy, Pass, Pipeline, Repeat, optimize, run, table
 from nbcnn.passes.fuse_conv_bn import FuseConvBn
 from nbcnn.passes.remove_dead import RemoveDead
 from nbcnn.passes.remove_identity import RemoveIdentity
@@ -84,11 +84,7 @@ def test_shipped_pipelines_and_table():
     for name in resources.names("passes"):
         assert Pipeline.of(name).description
         assert resources.find("passes", name).read_text().startswith("# Data")
-    used = {step.name for step in Pipeline.of("default").steps}
-    assert used == set(PASSES) - {"trim"}
-    for name in used:
-        assert get(name).name == name
-        assert get(name).__doc__
+    assert not set(resources.names("passes")) & set(PASSES)
 
 
 def test_yaml_of_several_lines(tmp_path):
@@ -200,7 +196,7 @@ def test_a_broken_pass_is_named(how, word):
 def test_a_bug_in_a_pass_keeps_its_type_and_is_named():
     with pytest.raises(ValueError, match="oops") as error:
         optimize(dropouts(1), Broken("bug"))
-    assert error.value.__notes__ == ["in pass 'broken{how=bug}'"]
+    assert error.value.__notes__ == [f"in pass '{__name__}:Broken{{how=bug}}'"]
 
 
 def test_records_hooks_and_progress():
