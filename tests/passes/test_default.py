@@ -2,7 +2,7 @@
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from pass_checks import apply, same_values
+from pass_checks import apply, example, same_values
 from strategies import Builder, every_op, graphs
 
 from nbcnn.ir import verify
@@ -15,7 +15,7 @@ from nbcnn.ops.dropout import Dropout
 from nbcnn.ops.pool import GlobalAvgPool, MaxPool
 from nbcnn.ops.reshape import Flatten
 from nbcnn.ops.softmax import Softmax
-from nbcnn.passes import PASSES, get, optimize, run
+from nbcnn.passes import PASSES, optimize, run
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -39,7 +39,7 @@ def test_default_keeps_float32_graphs(graph):
 @settings(quick, max_examples=25)
 @given(graph=graphs("float64"))
 def test_each_pass_keeps_its_contract(name, graph):
-    apply(get(name)(), graph)
+    apply(example(name), graph)
 
 
 @settings(quick, max_examples=25)
