@@ -17,6 +17,7 @@ from nbcnn.ops.concat import Concat
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.pool import GlobalAvgPool
 from nbcnn.ops.softmax import Softmax
+from nbcnn.runtime import codecache
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +174,14 @@ def test_tap_needs_kept_values(model, graph) -> None:
     np.testing.assert_allclose(values["cat"], expected["cat"], rtol=1e-4, atol=1e-5)
     with pytest.raises(InputError, match="no value 'catt'"):
         kept.tap(images(1), values=["catt"])
+
+
+def test_other_batch_sizes_compile_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nbcnn.compile(nbcnn.load("cifar_sepconv"), threads=1)
+    monkeypatch.setattr(codecache, "_load", lambda spec, target: pytest.fail(f"compiles {spec.name}"))
+    x = np.random.default_rng(0).standard_normal((7, 3, 32, 32), np.float32)
+    expected = reference.run(model.graph, x, dtype=np.float64)
+    for batch in (2, 3, 7):
+        np.testing.assert_allclose(
+            model(x[:batch]), next(iter(expected.values()))[:batch], rtol=1e-4, atol=1e-5
+        )
