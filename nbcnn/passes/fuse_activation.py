@@ -15,7 +15,7 @@ from nbcnn.ir import Rewriter
 from nbcnn.passes import fusing
 from nbcnn.passes.base import EXACT, Pass
 
-_CARRIERS = frozenset({"conv2d", "dense", "add", "mul"})
+CARRIERS = frozenset({"conv2d", "dense", "add", "mul"})
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class FuseActivation(Pass):
             last = fusing.parts(producer)[-1]
             if fusing.is_activation(last) and last is not producer:
                 rw.refuse(node.name, f"'{producer.name}' ends in an activation already")
-            elif last.op.name in _CARRIERS:
+            elif last.op.name in CARRIERS:
                 if why := fusing.obstacle(rw.graph, producer, node):
                     rw.refuse(node.name, why)
                 elif rw.begin(node.name, f"fused with '{producer.name}'"):
