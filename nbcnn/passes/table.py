@@ -17,6 +17,8 @@ PASSES: dict[str, str] = {
     "fold-constants": "fold_constants:FoldConstants",
     "remove-dead": "remove_dead:RemoveDead",
     "remove-identity": "remove_identity:RemoveIdentity",
+    "fold-pad": "fold_pad:FoldPad",
+    "rewrite-pool": "rewrite_pool:RewritePool",
     "fuse-conv-bn": "fuse_conv_bn:FuseConvBn",
     "fuse-residual-add": "fuse_residual_add:FuseResidualAdd",
     "fuse-activation": "fuse_activation:FuseActivation",
