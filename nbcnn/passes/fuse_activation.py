@@ -2,8 +2,8 @@
 
     f(op(x)): the same values, one node fewer that reads and writes memory
 
-for ``op`` a convolution, dense layer, addition, multiplication, or a fused node of these that does not end
-in an activation already. Refused when anything else needs the value before the activation.
+for ``op`` a convolution, dense layer, batch norm that was not folded away, addition, multiplication, or a
+fused node of these that does not end in an activation already. Refused when anything else needs the value before the activation.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from nbcnn.ir import Rewriter
 from nbcnn.passes import fusing
 from nbcnn.passes.base import EXACT, Pass
 
-CARRIERS = frozenset({"conv2d", "dense", "add", "mul"})
+CARRIERS = frozenset({"conv2d", "dense", "batch_norm", "add", "mul"})
 
 
 @dataclass(frozen=True)
 class FuseActivation(Pass):
-    """conv2d, dense, add, mul or fused, then an activation: one fused node."""
+    """conv2d, dense, batch_norm, add, mul or fused, then an activation: one fused node."""
 
     name: ClassVar[str] = "fuse-activation"
     contract: ClassVar = EXACT

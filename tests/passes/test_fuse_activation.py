@@ -4,6 +4,7 @@ from strategies import ACTIVATIONS, Builder, every_op
 
 from nbcnn.ops.activation import Relu, Sigmoid
 from nbcnn.ops.arithmetic import Add, Mul
+from nbcnn.ops.batch_norm import BatchNorm
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.dense import Dense
 from nbcnn.ops.pool import MaxPool
@@ -22,14 +23,15 @@ def test_fuses_every_activation(act):
     assert record.gone == ("conv",)
 
 
-def test_fuses_dense_add_and_mul():
+def test_fuses_dense_batch_norm_add_and_mul():
     build = Builder()
-    x = build("a1", Relu(), build("sum", Add(), build.input(6), "x"))
+    x = build("a0", Relu(), build("norm", BatchNorm(), build.input(6)))
+    x = build("a1", Relu(), build("sum", Add(), x, x))
     x = build("a2", Relu(), build("product", Mul(), x, build.input(6, name="z")))
     graph = build.graph(build("a3", Relu(), build("dense", Dense(3), x)))
     after, _ = apply(FuseActivation(), graph)
-    assert every_op(after) == ["[add relu]", "[mul relu]", "[dense relu]"]
-    assert after.node("a1").inputs == ("x",)  # one operand, though the addition reads it twice
+    assert every_op(after) == ["[batch_norm relu]", "[add relu]", "[mul relu]", "[dense relu]"]
+    assert after.node("a1").inputs == ("a0",)  # one operand, though the addition reads it twice
 
 
 def test_refuses_values_that_others_need():
