@@ -6,9 +6,10 @@ name. Graphs are immutable: `Graph.build` makes them, and `Rewriter` derives one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -145,19 +146,26 @@ class Graph:
 
     def readers(self, value: str) -> list[tuple[Node, int]]:
         """Every (node, operand slot) that reads ``value``; graph outputs are not among them."""
+        return list(self.each_reader(value))
+
+    def each_reader(self, value: str) -> Iterator[tuple[Node, int]]:
+        """`readers`, one by one: a value may have thousands, and the graph must not be edited meanwhile."""
         data = self._nx.nodes
-        return [
-            (data[reader]["node"], slot)
-            for _, reader, slot, name in self._nx.out_edges(self._producer[value], keys=True, data="value")
-            if name == value
-        ]
+        for reader, edges in self._nx.adj[self._producer[value]].items():
+            for slot, edge in edges.items():
+                if edge["value"] == value:
+                    yield data[reader]["node"], slot
+
+    def is_used(self, value: str) -> bool:
+        """Whether a node reads ``value`` or it is a graph output."""
+        return self.is_output(value) or next(self.each_reader(value), None) is not None
 
     def is_output(self, value: str) -> bool:
         return value in self.outputs.values()
 
     def sole_reader(self, value: str) -> Node | None:
         """The one node that reads ``value``, if nothing else does and it is no graph output."""
-        readers = self.readers(value)
+        readers = list(islice(self.each_reader(value), 2))
         return readers[0][0] if len(readers) == 1 and not self.is_output(value) else None
 
     def type(self, value: str) -> TensorType:
@@ -252,7 +260,7 @@ class Graph:
         data = self._nx.nodes[name]
         values = data["node"].outputs if data["kind"] == "node" else (name,)
         for value in values:
-            if self.readers(value) or self.is_output(value):
+            if self.is_used(value):
                 raise GraphError(f"'{value}' is still in use", node=name)
         self._nx.remove_node(name)
         for value in values:

@@ -44,6 +44,7 @@ class Rewriter:
         self.limit = limit
         self.rewrites: list[Rewrite] = []
         self.refusals: list[Refusal] = []
+        self._refused: set[Refusal] = set()
 
     def begin(self, node: str, what: str) -> bool:
         """Open a rewrite; False when the limit is reached, and then nothing may be edited."""
@@ -55,7 +56,8 @@ class Rewriter:
     def refuse(self, node: str, why: str) -> None:
         """Record a near miss."""
         refusal = Refusal(node, why)
-        if refusal not in self.refusals:
+        if refusal not in self._refused:
+            self._refused.add(refusal)
             self.refusals.append(refusal)
 
     # -- edits -----------------------------------------------------------------------------------
@@ -111,7 +113,7 @@ class Rewriter:
                 continue
             producer = self.graph.producer(name)
             values = producer.outputs if producer else (name,)
-            if any(self.graph.readers(v) or self.graph.is_output(v) for v in values):
+            if any(map(self.graph.is_used, values)):
                 continue
             pending.extend(producer.inputs if producer else ())
             self.erase(producer.name if producer else name)

@@ -46,7 +46,7 @@ class TensorType:
 
     def extents(self, batch: int = 1) -> tuple[int, ...]:
         """The shape in numbers at batch size ``batch``."""
-        return tuple(int(d) for d in self.bind({BATCH: batch}).shape)
+        return tuple(batch if d == BATCH else int(d) for d in self.shape)
 
     def nbytes(self, batch: int = 1) -> int:
         """Bytes of a dense array of this type at batch size ``batch``."""

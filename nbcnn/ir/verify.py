@@ -43,5 +43,5 @@ def verify(graph: Graph) -> None:
         if value not in made:
             raise GraphError(f"output '{name}' reads '{value}', which nothing makes")
     for name in graph.weights:
-        if not graph.readers(name) and not graph.is_output(name):
+        if not graph.is_used(name):
             raise GraphError(f"weight '{name}' is used by nothing")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 
 from nbcnn.ir import Graph, Node, Rewriter
 from nbcnn.ops.activation import Activation
@@ -37,13 +38,13 @@ def other_uses(graph: Graph, value: str, reader: Node) -> str | None:
     """Why ``value`` must stay a value of its own, or None when ``reader`` alone reads it, once."""
     if graph.is_output(value):
         return f"'{value}' is an output of the graph"
-    others = [node.name for node, _ in graph.readers(value)]
-    others.remove(reader.name)
+    others = [node.name for node, _ in islice(graph.each_reader(value), 5)]  # it may have thousands
+    if reader.name in others:
+        others.remove(reader.name)
     if not others:
         return None
-    return f"'{value}' is also read by {', '.join(repr(n) for n in others[:3])}" + (
-        f" and {len(others) - 3} more" if len(others) > 3 else ""
-    )
+    more = " and others" if len(others) > 3 else ""
+    return f"'{value}' is also read by {', '.join(map(repr, others[:3]))}{more}"
 
 
 def obstacle(graph: Graph, producer: Node, reader: Node) -> str | None:

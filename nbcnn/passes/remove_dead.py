@@ -23,7 +23,7 @@ class RemoveDead(Pass):
                 continue  # went with the branch that it fed
             node = None if rw.graph.is_weight(name) else rw.graph.node(name)
             values = node.outputs if node else (name,)
-            if any(rw.graph.readers(v) or rw.graph.is_output(v) for v in values):
+            if any(map(rw.graph.is_used, values)):
                 continue
             if not rw.begin(name, "reaches no output"):
                 return

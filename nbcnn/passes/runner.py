@@ -18,15 +18,25 @@ from nbcnn.passes.pipeline import Pipeline, Repeat, Step
 
 @dataclass(frozen=True)
 class Size:
-    """How large a graph is; ``macs`` at batch 1, None while a height or width is a symbol."""
+    """How large a graph is.
+
+    ``macs``, and ``nbytes`` that its nodes read and write, are those of batch 1; None while a height or width
+    is a symbol.
+    """
 
     nodes: int
     parameters: int
     macs: int | None
+    nbytes: int | None
 
     @classmethod
     def of(cls, graph: Graph) -> Size:
-        return cls(len(graph.nodes), graph.parameters, None if graph.symbols - {BATCH} else graph.macs)
+        nodes = graph.nodes
+        if graph.symbols - {BATCH}:
+            return cls(len(nodes), graph.parameters, None, None)
+        works = [graph.work(node) for node in nodes]
+        macs, nbytes = sum(w.macs for w in works), sum(w.bytes_read + w.bytes_written for w in works)
+        return cls(len(nodes), graph.parameters, macs, nbytes)
 
 
 @dataclass(frozen=True)
@@ -111,6 +121,9 @@ class _Runner:
     verify: bool
     hooks: tuple[Hook, ...]
 
+    def __post_init__(self) -> None:
+        self.size = Size.of(self.report.graph)
+
     def step(self, step: Step) -> bool:
         """Run a pass or a group; whether it changed the graph."""
         if isinstance(step, Pass):
@@ -141,10 +154,10 @@ class _Runner:
             tuple(rewriter.refusals),
             tuple(rewriter.gone),
             time.perf_counter() - start,
-            Size.of(before),
-            Size.of(after),
+            self.size,
+            Size.of(after) if rewriter.changed else self.size,
         )
-        self.report.graph = after
+        self.report.graph, self.size = after, record.after
         self.report.records.append(record)
         for hook in self.hooks:
             hook(record, before, after)
