@@ -1,0 +1,59 @@
+"""Fold multiplications by constants, and additions of them, into the layer before or behind.
+
+    conv(x; w, b) * s + t = conv(x; s*w, s*b + t)
+    conv(x * s + t; w, b) = conv(x; w*s, b + sum w*t)   the shift only where nothing is padded
+
+for constants that are one number, or one for each channel; the layer may be a convolution, a transposed one,
+dense, or a batch_norm (which `fuse-conv-bn` then folds on). A chain folds link by link: those behind a layer
+from the front, those before one from the back. `nbcnn.passes.affine` has the algebra. Refused where others
+read the value in between, and where a constant varies within a plane.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from nbcnn.ir import Graph, Node, Rewriter
+from nbcnn.passes import affine
+from nbcnn.passes.affine import Affine
+from nbcnn.passes.base import REASSOCIATES, Pass
+
+
+@dataclass(frozen=True)
+class FuseScaleShift(Pass):
+    """mul or add of a constant per channel beside conv2d, dense, batch_norm: the layer alone."""
+
+    name: ClassVar[str] = "fuse-scale-shift"
+    contract: ClassVar = REASSOCIATES
+
+    def run(self, rw: Rewriter) -> None:
+        affine.fold(rw, _KIND)
+
+
+def _operand(graph: Graph, node: Node) -> str | None:
+    """The one operand of an add or mul that is no constant."""
+    if node.op.name not in ("add", "mul"):
+        return None
+    computed = [v for v in node.inputs if not graph.is_weight(v)]
+    return computed[0] if len(computed) == 1 else None
+
+
+def _read(graph: Graph, node: Node) -> Affine | str:
+    (constant,) = (v for v in node.inputs if graph.is_weight(v))
+    type_ = graph.type(node.output)
+    array = graph.weight(constant).array.astype(np.float64)
+    shape = (1,) * (type_.rank - array.ndim) + array.shape
+    if graph.type(_operand(graph, node) or "") != type_:
+        return f"'{constant}' makes the value larger"
+    if any(n != 1 for axis, n in enumerate(shape) if axis != 1):
+        return f"'{constant}' {list(array.shape)} is not one number for each channel"
+    vector = np.broadcast_to(array.reshape(-1), (int(type_.shape[1]),))
+    if node.op.name == "mul":
+        return Affine(vector, np.zeros_like(vector))
+    return Affine(np.ones_like(vector), vector)
+
+
+_KIND = affine.Kind(_operand, _read, frozenset({"conv2d", "conv_transpose2d", "dense", "batch_norm"}))

@@ -1,0 +1,130 @@
+"""Compute parallel convolutions of one value as one convolution, and split its channels.
+
+    f(conv(x; w1, b1)), f(conv(x; w2, b2))  =  split(f(conv(x; [w1; w2], [b1; b2])))
+
+for ungrouped convolutions of one kernel, stride, padding and dilation, or dense layers, alone or fused with
+one and the same activation: the 1x1 branches of an Inception block, the heads of a detector. Whatever adds a
+residual is left alone, and so are layers whose weights are trained and not trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from nbcnn.ir import Graph, Node, Rewriter, Weight
+from nbcnn.ops.conv2d import Conv2d
+from nbcnn.ops.dense import Dense
+from nbcnn.ops.fused import Body, Fused
+from nbcnn.ops.split import Split
+from nbcnn.passes import fusing
+from nbcnn.passes.affine import slots
+from nbcnn.passes.base import REASSOCIATES, Pass
+
+
+@dataclass(frozen=True)
+class MergeConvs(Pass):
+    """conv2d or dense layers of one input and one form: one layer, and a split."""
+
+    name: ClassVar[str] = "merge-convs"
+    contract: ClassVar = REASSOCIATES
+
+    def run(self, rw: Rewriter) -> None:
+        graph = rw.graph
+        groups: dict[Hashable, list[Node]] = {}
+        for node in graph.nodes:
+            main = fusing.parts(node)[0]
+            if isinstance(main.op, Conv2d | Dense):
+                groups.setdefault((main.op.name, main.data), []).append(node)
+        for nodes in groups.values():
+            alike: dict[Hashable, list[Node]] = {}
+            for node in nodes if len(nodes) > 1 else ():
+                form = _form(graph, node)
+                if isinstance(form, str):
+                    rw.refuse(node.name, form)
+                else:
+                    alike.setdefault(form, []).append(node)
+            for group in alike.values():
+                if len(group) > 1 and not _merge(rw, group):
+                    return
+
+
+def _form(graph: Graph, node: Node) -> Hashable:
+    """What layers that can be merged have in common, or why this one cannot be merged with any."""
+    main, *rest = fusing.parts(node)
+    assert isinstance(main.op, Conv2d | Dense)
+    if isinstance(main.op, Conv2d) and main.op.groups != 1:
+        return f"'{node.name}' is grouped"
+    if len(rest) > 1 or (rest and not fusing.is_activation(rest[0])):
+        return f"'{node.name}' is fused with more than an activation"
+    if computed := [v for v in main.weights if not graph.is_weight(v)]:
+        return f"'{computed[0]}' is computed, not a weight"
+    trainable = {graph.weight(v).trainable for v in main.weights}
+    if len(trainable) > 1:
+        return f"weights of '{node.name}' are trained in part"
+    op = replace(main.op, channels=1, bias=True)
+    if isinstance(op, Conv2d):
+        op = replace(op, padding=op.pads(graph.type(main.data[0])))
+    return op, rest[0].op if rest else None, trainable.pop()
+
+
+def _merge(rw: Rewriter, nodes: list[Node]) -> bool:
+    """Make ``nodes`` one; False when the limit on rewrites is reached."""
+    graph, first = rw.graph, nodes[0]
+    names = ", ".join(f"'{n.name}'" for n in nodes[1:])
+    if not rw.begin(first.name, f"merged with {names}"):
+        return False
+    mains = [fusing.parts(node)[0] for node in nodes]
+    tail = fusing.parts(first)[1:]
+    own = [{slot: graph.weight(v) for slot, v in slots(graph, main).items()} for main in mains]
+    sizes = tuple(len(w["weight"].array) for w in own)
+    biased = any("bias" in w for w in own)
+    op = replace(mains[0].op, channels=sum(sizes), bias=biased)  # type: ignore[call-arg]
+    label = rw.fresh(f"{first.name}.merged")
+    weights = [_joined(rw, f"{label}.weight", [w["weight"] for w in own])]
+    if biased:
+        biases = [w.get("bias") or _zeros(n, w["weight"]) for w, n in zip(own, sizes, strict=True)]
+        weights.append(_joined(rw, f"{label}.bias", biases))
+    inputs = (*mains[0].data, *weights)
+    if tail:
+        conv = Node(f"{label}.{op.name}", op, inputs, (f"{label}.{op.name}",))
+        act = Node(label, tail[0].op, conv.outputs, (label,))
+        whole = rw.add(label, Fused(Body(mains[0].data, tuple(weights), (conv, act), (label,))), inputs)
+    else:
+        whole = rw.add(label, op, inputs)
+    _split(rw, nodes, whole, sizes)
+    return True
+
+
+def _joined(rw: Rewriter, name: str, weights: list[Weight]) -> str:
+    """One weight of the rows of all; a mask where any has one."""
+    mask = None
+    if any(w.mask is not None for w in weights):
+        masks = [np.ones(w.type.shape, bool) if w.mask is None else w.mask for w in weights]
+        mask = np.concatenate(masks)
+    array = np.concatenate([w.array for w in weights])
+    array.flags.writeable = False
+    return rw.add_weight(name, array, trainable=weights[0].trainable, mask=mask)
+
+
+def _zeros(count: int, weight: Weight) -> Weight:
+    return Weight.of(np.zeros(count, weight.type.dtype), trainable=weight.trainable)
+
+
+def _split(rw: Rewriter, nodes: list[Node], whole: str, sizes: tuple[int, ...]) -> None:
+    """Put a split of ``whole`` in the place of ``nodes``; their values keep their names."""
+    label = rw.fresh(f"{nodes[0].name}.split")
+    values = [node.output for node in nodes]
+    stand_ins = [rw.fresh(f"{label}.{i}") for i in range(len(nodes))]
+    rw.add(f"{label}.all", Split(sizes), (whole,), stand_ins)
+    for node, stand_in in zip(nodes, stand_ins, strict=True):
+        rw.redirect(node.output, stand_in)
+        rw.erase_dead([node.name])
+    # The names are free only now that their nodes are gone.
+    rw.add(label, Split(sizes), (whole,), values)
+    for value, stand_in in zip(values, stand_ins, strict=True):
+        rw.redirect(stand_in, value)
+    rw.erase(f"{label}.all")
