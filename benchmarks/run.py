@@ -54,7 +54,7 @@ def main() -> int:
                 continue
             report.show(result)
             report.write_json(result, RESULTS / f"{model}-{threads}t.json")
-    found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-*t.json"))]
     (RESULTS / "README.md").write_text(markdown(found))
     return status
 
