@@ -31,11 +31,15 @@ from nbcnn.ops.arithmetic import Add, Mul
 from nbcnn.ops.batch_norm import BatchNorm
 from nbcnn.ops.concat import Concat
 from nbcnn.ops.conv2d import Conv2d
+from nbcnn.ops.conv_transpose2d import ConvTranspose2d
 from nbcnn.ops.dense import Dense
 from nbcnn.ops.dropout import Dropout
+from nbcnn.ops.pad import Pad
 from nbcnn.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from nbcnn.ops.reduce import ReduceMean
 from nbcnn.ops.reshape import Flatten, Reshape
 from nbcnn.ops.softmax import Softmax
+from nbcnn.ops.transpose import Transpose
 
 ACTIVATIONS: tuple[Op, ...] = (
     Relu(),
@@ -120,8 +124,9 @@ def every_op(graph: Graph) -> list[str]:
 def graphs(draw: st.DrawFn, dtype: str = "float32", most: int = 8) -> Graph:
     """A valid graph of up to ``most`` image operators, at times a head, dead ends, several outputs.
 
-    Convolutions of all kinds, pooling, batch norm, additions and products with other branches (of the
-    same type, and broadcast), concat, activations, dropout; then flatten, dense, softmax.
+    Convolutions of all kinds, transposed ones, pooling, means, pads, batch norm, additions and products
+    with other branches (of the same type, and broadcast), concat, activations, dropout; then flatten,
+    dense, softmax.
     """
     build = Builder(dtype, draw(st.integers(0, 9999)))
     values = [build.input(draw(st.integers(1, 4)), draw(st.integers(3, 8)), draw(st.integers(3, 8)))]
@@ -142,7 +147,8 @@ def graphs(draw: st.DrawFn, dtype: str = "float32", most: int = 8) -> Graph:
     return build.graph(outputs)
 
 
-_KINDS = ["conv", "conv", "bn", "act", "act", "add", "add", "mul", "pool", "concat", "dropout"]
+_KINDS = ["conv", "conv", "bn", "act", "act", "add", "add", "mul", "pool", "pool", "concat", "dropout"]
+_KINDS += ["pad", "mean", "spread", "turn"]
 
 
 @st.composite
@@ -156,6 +162,15 @@ def _image_step(draw: st.DrawFn, build: Builder, x: str, values: list[str]) -> t
         return draw(st.sampled_from(ACTIVATIONS)), ()
     if kind == "pool":
         return draw(pools()), ()
+    if kind == "pad":
+        return Pad(draw(st.sampled_from((0, 1, (0, 1, 2, 0)))), draw(st.sampled_from((0.0, 0.0, -1.0)))), ()
+    if kind == "mean":
+        return ReduceMean(draw(st.sampled_from(((2, 3), (-1, -2), (1,), (3,))))), ()
+    if kind == "spread":
+        kernel, stride = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+        return ConvTranspose2d(draw(st.integers(1, 3)), kernel, stride, bias=draw(st.booleans())), ()
+    if kind == "turn":
+        return Transpose((0, 1, 3, 2)), ()
     if kind in ("add", "mul"):
         fits = [v for v in values if _meet(build.types[v], type_)]
         return (Add() if kind == "add" else Mul()), (draw(st.sampled_from(fits)),)
@@ -193,14 +208,15 @@ def pools(draw: st.DrawFn) -> Op:
     kind = draw(st.sampled_from((MaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool)))
     if kind in (GlobalAvgPool, GlobalMaxPool):
         return kind()
-    kernel = draw(st.integers(1, 3))
+    kernel = draw(st.integers(1, 5))
     padding = draw(st.integers(0, kernel // 2))
     options = {"count_include_pad": draw(st.booleans())} if kind is AvgPool else {}
     return kind(kernel, draw(st.integers(1, 2)), padding, ceil_mode=draw(st.booleans()), **options)
 
 
 def _head(draw: st.DrawFn, build: Builder, x: str) -> str:
-    x = build("flatten", draw(st.sampled_from((Flatten(), Reshape(("N", -1))))), x)
+    flat = draw(st.sampled_from((Flatten(), Reshape(("N", -1)), ReduceMean((2, 3), keepdims=False))))
+    x = build("flatten", flat, x)
     x = build("dense", Dense(draw(st.integers(1, 6)), draw(st.booleans())), x)
     if draw(st.booleans()):
         x = build("norm", BatchNorm(), x)

@@ -1,7 +1,8 @@
 """Remove nodes that hand their operand on unchanged.
 
-Dropout (an inference pass: the identity by definition), pooling with a 1x1 window that skips no point, a
-reshape or flatten to the shape that is there already, a concat of one value. Readers read the operand.
+Dropout (an inference pass: the identity by definition), pooling with a 1x1 window that skips no point or
+over a plane of one point, a pad by nothing, a mean of one element, a reshape or flatten to the shape that is
+there already, a concat of one value. Readers read the operand.
 
 Kept where a graph input or a weight would become an output of the graph: an output is always computed.
 """
@@ -15,10 +16,14 @@ from nbcnn.ir import Graph, Node, Rewriter
 from nbcnn.ops.pool import AvgPool, MaxPool
 from nbcnn.passes.base import EXACT, Pass
 
+_SAME_IF_OF_ONE_TYPE = frozenset(
+    {"dropout", "reshape", "flatten", "concat", "pad", "reduce_mean", "global_avg_pool", "global_max_pool"}
+)
+
 
 @dataclass(frozen=True)
 class RemoveIdentity(Pass):
-    """dropout, 1x1 pooling, reshape to the same shape, concat of one: gone."""
+    """dropout, pooling and means of one point, pad by 0, reshape to the same shape, concat of one: gone."""
 
     name: ClassVar[str] = "remove-identity"
     contract: ClassVar = EXACT
@@ -43,4 +48,4 @@ def _is_identity(graph: Graph, node: Node) -> bool:
         return False
     if isinstance(node.op, MaxPool | AvgPool):
         return node.op.kernel == (1, 1)  # of one type before and after, so the stride skips nothing
-    return node.op.name in ("dropout", "reshape", "flatten", "concat")
+    return node.op.name in _SAME_IF_OF_ONE_TYPE

@@ -9,7 +9,9 @@ from nbcnn.ops.arithmetic import Add, Mul
 from nbcnn.ops.concat import Concat
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.dropout import Dropout
-from nbcnn.ops.pool import AvgPool, MaxPool
+from nbcnn.ops.pad import Pad
+from nbcnn.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from nbcnn.ops.reduce import ReduceMean
 from nbcnn.ops.reshape import Flatten, Reshape
 from nbcnn.passes.fold_constants import FoldConstants
 from nbcnn.passes.remove_dead import RemoveDead
@@ -53,6 +55,14 @@ def test_identities_go():
     after, _ = apply(RemoveIdentity(), build.graph({"y": "drop2"}), limit=2)
     assert "pool2" in after
     assert "pool1" not in after
+
+
+def test_pads_and_means_of_nothing_more_go():
+    build = Builder()
+    x = build("pool", GlobalMaxPool(), build("pad", Pad(0), build.input(3, 5, 5)))
+    x = build("mean", ReduceMean((2, 3)), build("gap", GlobalAvgPool(), x))
+    after, _ = apply(RemoveIdentity(), build.graph(build("act", Relu(), x)))
+    assert every_op(after) == ["global_max_pool", "relu"]
 
 
 def test_what_only_looks_like_an_identity_stays():

@@ -60,14 +60,12 @@ def stays(graph, **why):
 # -- the whole plane ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "op", [AvgPool((7, 6)), AvgPool((7, 6), 1), AvgPool(9, 2, 1), AvgPool(8, ceil_mode=True, padding=1)]
-)
+@pytest.mark.parametrize("op", [AvgPool((7, 6)), AvgPool((7, 6), 1), AvgPool((9, 8), 2, 1), AvgPool(8, 9, 1)])
 def test_a_mean_over_the_plane(op):
     becomes(chain(op, shape=(3, 7, 6)), ("a", GlobalAvgPool(), "x"))
 
 
-@pytest.mark.parametrize("op", [MaxPool((7, 6)), MaxPool(9, 2, 1), MaxPool((7, 11), padding=(0, 5))])
+@pytest.mark.parametrize("op", [MaxPool((7, 6)), MaxPool((9, 8), 2, 1), MaxPool((7, 11), padding=(0, 5))])
 def test_a_maximum_over_the_plane(op):
     becomes(chain(op, shape=(3, 7, 6)), ("a", GlobalMaxPool(), "x"))
 
@@ -110,9 +108,7 @@ OTHERS = [Silu(), Gelu(), HardSwish(), LeakyRelu(-0.1), Elu(-1.0), HardSigmoid(-
 @pytest.mark.parametrize("act", RISING, ids=str)
 @pytest.mark.parametrize("pool", [MaxPool(2), MaxPool(3, 2, 1, ceil_mode=True), GlobalMaxPool()], ids=str)
 def test_a_rising_activation_runs_behind(act, pool):
-    becomes(
-        chain(BatchNorm(), act, pool), ("a", BatchNorm(), "x"), ("c.first", pool, "a"), ("c", act, "c.first")
-    )
+    becomes(chain(act, pool), ("b.first", pool, "x"), ("b", act, "b.first"))
 
 
 @pytest.mark.parametrize("act", OTHERS, ids=str)
