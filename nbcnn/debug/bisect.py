@@ -78,16 +78,16 @@ class Report:
     tensors: list[Tensor] = field(default_factory=list)
 
 
-def _relative_error(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> float:
+def _output_error(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> float:
     """The largest norm of the difference of a result over the norm of the result."""
     ratios = [np.linalg.norm(after[k] - a) / max(np.linalg.norm(a), 1e-300) for k, a in before.items()]
     return float(max(ratios))
 
 
 METRICS: dict[str, Callable[[dict[str, np.ndarray], dict[str, np.ndarray]], float]] = {
-    "relative_error": _relative_error
+    "output_error": _output_error
 }
-"""What can be judged without labelled data, from the results before and after."""
+"""What can be judged from the results before and after alone: no labelled data, no weights."""
 
 Progress = Callable[[str], None]
 """Called with what is being looked at."""
@@ -175,7 +175,7 @@ class _Bisection:
         assert isinstance(contract, Lossy)
         metric = METRICS.get(contract.metric)
         if metric is None:
-            note = f"not judged: {contract.metric} needs labelled data"
+            note = f"not judged: {contract.metric} cannot be told from the results"
             self.report.passes.append(_with(done, [], None, note))
             return
         results = [reference.run(g, self.inputs, np.float64) for g in (before, after)]

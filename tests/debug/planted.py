@@ -108,7 +108,7 @@ class Halves(Pass):
     """Makes the classifier's weights smaller; promises that results move by at most ``bound``."""
 
     name: ClassVar[str] = "halves"
-    contract: ClassVar = Lossy(metric="relative_error", bound=0.3)
+    contract: ClassVar = Lossy(metric="output_error", bound=0.3)
     factor: float = 0.5
 
     def run(self, rw: Rewriter) -> None:
