@@ -156,13 +156,12 @@ def test_parts_without_an_area_do_nothing():
     check(K=50, images=2, parts=4, areas=2)
 
 
-@pytest.mark.parametrize("mr,nv", [(4, 2), (7, 2), (8, 1), (8, 3), (1, 4)])
+@pytest.mark.parametrize("mr,nv", [(7, 3), (8, 1), (1, 4)])
 def test_blocks(mr, nv):
     check(mr=mr, nv=nv, capacity=2 * mr, K=50, images=2)
 
 
-@pytest.mark.parametrize("RES", [0, 1, 2])
-@pytest.mark.parametrize("act", ["none", "clamp", "leaky_relu", "silu", "gelu"])
+@pytest.mark.parametrize("act,RES", [("clamp", 1), ("clamp", 2), ("none", 1), ("silu", 0), ("gelu", 2)])
 def test_activation_and_residual(act, RES):
     check(act=act, RES=RES, images=2)
 
