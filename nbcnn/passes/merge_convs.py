@@ -3,8 +3,16 @@
     f(conv(x; w1, b1)), f(conv(x; w2, b2))  =  split(f(conv(x; [w1; w2], [b1; b2])))
 
 for ungrouped convolutions of one kernel, stride, padding and dilation, or dense layers, alone or fused with
-one and the same activation: the 1x1 branches of an Inception block, the heads of a detector. Whatever adds a
-residual is left alone, and so are layers whose weights are trained and not trained.
+one and the same activation: the heads of a detector, the narrow branches of a block. What adds a residual is
+left alone, and so are layers whose weights are trained in part.
+
+When it pays: one layer reads x once and fills vectors that narrow ones leave half empty. On one thread of an
+AVX-512 machine three 1x1 layers of 8 channels gain 1.34x, of 16 channels 1.09x; 3x3 heads of 24, 12 and 36
+channels 1.15x. Wide layers gain nothing (160 + 112 + 32 at 14x14: 1.00x, dense 1000 + 4: 1.01x) or lose, as
+their readers step over the neighbours (64 + 96 + 16 at 28x28: 0.93x). So layers of more than ``most``
+channels are left alone, and so is what a concatenation reads: it is computed right in its place there, and
+would have to be copied. Because few networks have such layers, and a value loses its own memory, this is part of
+the pipeline ``max``, not of ``default``.
 """
 
 from __future__ import annotations
@@ -27,10 +35,11 @@ from nbcnn.passes.base import REASSOCIATES, Pass
 
 @dataclass(frozen=True)
 class MergeConvs(Pass):
-    """conv2d or dense layers of one input and one form: one layer, and a split."""
+    """conv2d or dense layers of one input and form, each of at most ``most`` channels: one layer, and a split."""
 
     name: ClassVar[str] = "merge-convs"
     contract: ClassVar = REASSOCIATES
+    most: int = 48
 
     def run(self, rw: Rewriter) -> None:
         graph = rw.graph
@@ -42,7 +51,7 @@ class MergeConvs(Pass):
         for nodes in groups.values():
             alike: dict[Hashable, list[Node]] = {}
             for node in nodes if len(nodes) > 1 else ():
-                form = _form(graph, node)
+                form = _form(graph, node, self.most)
                 if isinstance(form, str):
                     rw.refuse(node.name, form)
                 else:
@@ -52,12 +61,16 @@ class MergeConvs(Pass):
                     return
 
 
-def _form(graph: Graph, node: Node) -> Hashable:
+def _form(graph: Graph, node: Node, most: int) -> Hashable:
     """What layers that can be merged have in common, or why this one cannot be merged with any."""
     main, *rest = fusing.parts(node)
     assert isinstance(main.op, Conv2d | Dense)
     if isinstance(main.op, Conv2d) and main.op.groups != 1:
         return f"'{node.name}' is grouped"
+    if main.op.channels > most:
+        return f"{main.op.channels} channels are more than {most}: alone it fills its vectors"
+    if cats := [n.name for n, _ in graph.readers(node.output) if n.op.name == "concat"]:
+        return f"'{node.output}' is computed in its place in '{cats[0]}' and would be copied there"
     if len(rest) > 1 or (rest and not fusing.is_activation(rest[0])):
         return f"'{node.name}' is fused with more than an activation"
     if computed := [v for v in main.weights if not graph.is_weight(v)]:

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pass_checks import apply, refusals
@@ -104,4 +106,4 @@ def test_any_chain_of_shapes(data):
         x = build(f"n{i}", op, x)
     after, _ = apply(CanonicaliseShapes(), build.graph({"y": x}))
     kinds = [n.op.name == "transpose" for n in after.nodes[1:]]
-    assert all(a != b for a, b in zip(kinds, kinds[1:], strict=False)), "two of a kind follow each other"
+    assert all(a != b for a, b in pairwise(kinds)), "two of a kind follow each other"

@@ -1,0 +1,185 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pass_checks import apply, optimized, refusals, same_values
+from strategies import ACTIVATIONS, Builder, every_op
+
+from nbcnn.ir import Graph
+from nbcnn.ops.activation import Relu, Sigmoid
+from nbcnn.ops.arithmetic import Add
+from nbcnn.ops.batch_norm import BatchNorm
+from nbcnn.ops.concat import Concat
+from nbcnn.ops.conv2d import Conv2d
+from nbcnn.ops.dense import Dense
+from nbcnn.ops.dropout import Dropout
+from nbcnn.ops.pool import AvgPool, GlobalAvgPool, MaxPool
+from nbcnn.ops.reshape import Flatten
+from nbcnn.passes.remove_dead_channels import RemoveDeadChannels
+
+
+class Pruned(Builder):
+    """Draws weights; `kill` sets parts of them to zero."""
+
+    def kill(self, name: str, *index) -> None:
+        array = self.weights[name].array.copy()
+        array[index] = 0
+        self.weight(name, array)
+
+
+def nodes(graph: Graph) -> list[tuple[str, str, tuple[str, ...]]]:
+    return [(n.name, n.op.name, n.inputs) for n in graph.nodes]
+
+
+def shapes(graph: Graph) -> list[tuple[int, ...]]:
+    return [w.type.shape for w in graph.weights.values()]
+
+
+@pytest.mark.parametrize("made", [True, False], ids=["zeros are made", "nothing reads them"])
+def test_both_sides_of_a_chain(made):
+    build = Pruned()
+    x = build("pool", MaxPool(2), build("act", Relu(), build("conv1", Conv2d(6, 3), build.input(3, 8, 8))))
+    graph = build.graph(build("conv2", Conv2d(4, 3, padding=1), x))
+    if made:
+        build.kill("conv1.weight", [1, 4])
+        build.kill("conv1.bias", [1, 4])
+    else:
+        build.kill("conv2.weight", slice(None), [1, 4])
+    after, record = apply(RemoveDeadChannels(), build.graph("conv2"))
+    assert nodes(after) == [
+        ("conv1.live", "conv2d", ("x", "conv1.live_weight", "conv1.live_bias")),
+        ("act.live", "relu", ("conv1.live",)),
+        ("pool.live", "max_pool", ("act.live",)),
+        ("conv2", "conv2d", ("pool.live", "conv2.live_weight", "conv2.bias")),
+    ]
+    assert [r.what for r in record.rewrites] == ["2 of 6 channels are dead"]
+    assert after.weight("conv2.live_weight").type.shape == (4, 4, 3, 3)
+    assert after.macs < graph.macs
+    assert apply(RemoveDeadChannels(), graph)[0] is graph
+
+
+def test_along_depthwise_norm_and_several_readers():
+    build = Pruned("float64")
+    x = build("conv1", Conv2d(6, 1, bias=False), build.input(3, 6, 6))
+    x = build("bn", BatchNorm(), build("depth", Conv2d(6, 3, padding=1, groups=6), x))
+    a = build("a", Conv2d(2, 1), build("drop", Dropout(), x))
+    b = build("b", Dense(3), build("flat", Flatten(), build("gap", GlobalAvgPool(), x)))
+    build.kill("depth.weight", 2)
+    build.kill("depth.bias", 2)
+    build.kill("bn.bias", 2)
+    build.kill("bn.running_mean", 2)  # channel 2 is zero behind the norm
+    build.kill("a.weight", slice(None), [0, 3])
+    build.kill("b.weight", slice(None), [0, 5])  # nobody reads channel 0, somebody 3 and 5
+    after, record = apply(RemoveDeadChannels(), build.graph(a, b))
+    assert [r.what for r in record.rewrites] == ["2 of 6 channels are dead"]
+    assert after.node("depth.live").op == Conv2d(4, 3, padding=1, groups=4)
+    assert after.node("b").op == Dense(3)
+
+
+def test_a_flattened_image():
+    build = Pruned()
+    x = build("conv", Conv2d(5, 3), build.input(2, 5, 5))
+    x = build("fc", Dense(4), build("act", Relu(), build("flat", Flatten(), x)))
+    build.kill("conv.weight", 3)
+    build.kill("conv.bias", 3)
+    after, _ = apply(RemoveDeadChannels(), build.graph(build("fc2", Dense(2), x)))
+    assert after.weight("fc.live_weight").type.shape == (4, 4 * 9)
+
+
+def test_what_goes_lets_more_go():
+    build = Pruned()
+    x = build("act1", Relu(), build("conv1", Conv2d(4, 1), build.input(3, 5, 5)))
+    x = build("act2", Relu(), build("conv2", Conv2d(4, 1), x))
+    build("conv3", Conv2d(2, 1), x)
+    build.kill("conv3.weight", slice(None), [0, 1])
+    for row in (2, 3):
+        build.kill("conv2.weight", row, [0, 1])  # of conv1 only what the dead filters 0 and 1 read is needed
+    after, record = apply(RemoveDeadChannels(), build.graph("conv3"))
+    assert [r.node for r in record.rewrites] == ["conv2", "conv1"]
+    assert after.node("conv1.live").op == Conv2d(2, 1)
+
+    build = Pruned()
+    x = build("conv2", Conv2d(4, 1), build("conv1", Conv2d(4, 1), build.input(3, 5, 5)))
+    build("conv3", Conv2d(2, 1), x)
+    build.kill("conv1.weight", 0)
+    build.kill("conv1.bias", 0)
+    build.kill("conv2.weight", 1, [1, 2, 3])  # filter 1 sees the dead channel 0 alone
+    build.kill("conv2.bias", 1)
+    after, record = apply(RemoveDeadChannels(), build.graph("conv3"))
+    assert [r.node for r in record.rewrites] == ["conv1", "conv2"]
+    assert [n.op.channels for n in after.nodes] == [3, 3, 2]
+
+
+def test_masks_are_cut_and_the_last_channel_stays():
+    build = Pruned()
+    mask = np.ones((3, 2, 1, 1), bool)
+    mask[1:] = False
+    w = build.weight("w", build.rng.normal(size=mask.shape), mask)
+    x = build("conv1", Conv2d(3, 1, bias=False), build.input(2, 4, 4), weight=w)
+    after, _ = apply(RemoveDeadChannels(), build.graph(build("conv2", Conv2d(2, 1), x)))
+    np.testing.assert_array_equal(after.weight("conv1.live_weight").mask, mask[:1])
+    build.kill("conv2.weight", slice(None))
+    after, _ = apply(RemoveDeadChannels(), build.graph("conv2"))
+    assert after.nodes[0].op == Conv2d(1, 1, bias=False)
+
+
+def dead(build: Pruned, op: Conv2d, x: str) -> str:
+    y = build("dead", op, x)
+    build.kill("dead.weight", 1)
+    build.kill("dead.bias", 1)
+    return y
+
+
+def test_refusals():
+    for tail, why in (
+        (lambda b, y: b("sum", Add(), y, "x"), "'sum' (add) needs them all"),
+        (lambda b, y: b("cat", Concat(), y, "x"), "'cat' (concat) needs them all"),
+        (lambda b, y: b("grouped", Conv2d(4, 1, groups=2), y), "'grouped' (conv2d) needs them all"),
+        (lambda b, y: b("act", Relu(), y), "'act' is an output of the graph"),
+    ):
+        build = Pruned()
+        y = dead(build, Conv2d(4, 3, padding=1), build.input(4, 5, 5))
+        build("read", Conv2d(2, 1), y)
+        after, record = apply(RemoveDeadChannels(), graph := build.graph("read", tail(build, y)))
+        assert after is graph
+        assert refusals(record) == {"dead": f"1 of 4 channels are dead, but {why}"}
+
+
+def test_zeros_that_do_not_stay_zero_are_needed():
+    build = Pruned()
+    y = build("act", Sigmoid(), dead(build, Conv2d(4, 3), build.input(4, 5, 5)))
+    graph = build.graph(build("read", Conv2d(2, 1), y))
+    assert apply(RemoveDeadChannels(), graph)[0] is graph
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_pruned_chain(data):
+    """Whole filters, whole inputs and single weights set to zero, between layers that keep channels apart."""
+    build = Pruned("float64", data.draw(st.integers(0, 999)))
+    x = build.input(3, 8, 8)
+    between = st.sampled_from(
+        [*ACTIVATIONS, BatchNorm(), MaxPool(2, 1), AvgPool(3, 1, 1), Dropout(), "depthwise"]
+    )
+    for i in range(data.draw(st.integers(2, 4))):
+        x = build(
+            f"c{i}",
+            Conv2d(data.draw(st.integers(1, 5)), data.draw(st.sampled_from((1, 3))), padding="same"),
+            x,
+        )
+        for k, op in enumerate(data.draw(st.lists(between, max_size=2))):
+            c = int(build.types[x].shape[1])
+            x = build(f"m{i}{k}", Conv2d(c, 3, padding=1, groups=c) if op == "depthwise" else op, x)
+    x = build("last", Dense(3), build("flat", Flatten(), x))
+    for name in list(build.weights):
+        for axis in (0, 1):
+            array = build.weights[name].array
+            if axis < array.ndim and name.endswith(("weight", "bias")) and "m" not in name.split(".")[0]:
+                gone = data.draw(st.lists(st.integers(0, array.shape[axis] - 1), max_size=3))
+                build.kill(name, *([slice(None)] * axis), gone)
+    graph = build.graph(x)
+    apply(RemoveDeadChannels(), graph)
+    after = optimized(graph)
+    same_values(graph, after, 1e-11)
+    assert optimized(after) is after
+    assert len(every_op(after)) <= len(graph.nodes)
