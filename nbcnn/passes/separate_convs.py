@@ -10,17 +10,18 @@ sum over input channels, these together are the closest of all separable convolu
 
     |W - W'| / |W|  (Frobenius):  0 for weights that separate exactly, at most 1
 
-and a node above ``max_error`` is refused. A trained convolution is far from separable: count on an error of
-0.3 to 0.8 at rank 1, and on fine-tuning afterwards. Stride, padding, dilation and ``flip`` stay with the
+and a node above ``max_error`` is refused. A trained convolution is far from separable (those of digits err by
+0.83 to 0.88 at rank 1, by 0.45 to 0.59 at rank 4): count on fine-tuning afterwards. Stride, padding, dilation and ``flip`` stay with the
 depthwise part, the bias with the pointwise one. An output costs rank * C * (kh * kw + O) multiply-accumulates
 in place of C * kh * kw * O; what would not save any is refused, as are grouped convolutions.
 
-Fused nodes are left alone: it goes before the fusing passes, after `fuse-conv-bn` at the earliest if the
-batch norm is to be part of the weights that are approximated.
+Fused nodes are left alone: it goes before `fuse-activation`, and behind `fuse-conv-bn` if the batch norm is to
+weigh in what counts as close.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -38,7 +39,7 @@ class SeparateConvs(Pass):
     """conv2d k x k: a depthwise k x k and a 1x1 conv2d by singular value decomposition."""
 
     name: ClassVar[str] = "separate-convs"
-    contract: ClassVar = Lossy(metric="weight_error", bound=1.0)
+    contract: ClassVar = Lossy(metric="output_error", bound=math.inf)
 
     nodes: tuple[str, ...] = EVERY
     rank: int = 1
