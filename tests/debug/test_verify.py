@@ -57,7 +57,7 @@ def test_default_keeps_its_contracts():
     [
         (EXACT, r"Swap.* broke its contract \(exact\): 'act' is not the same bit by bit \(SQNR"),
         (REASSOCIATES, r"broke its contract \(reassociates\): 'act' is .* times its tolerance off"),
-        (Lossy(metric="relative_error", bound=1e-3), r"relative_error .*, promised 0.001"),
+        (Lossy(metric="output_error", bound=1e-3), r"output_error .*, promised 0.001"),
     ],
 )
 def test_a_pass_that_breaks_its_contract_is_named(promised, says):
@@ -73,8 +73,8 @@ def test_a_pass_that_breaks_its_contract_is_named(promised, says):
 @pytest.mark.parametrize(
     "promised, note",
     [
-        (Lossy(metric="relative_error", bound=10.0), "promised 10"),
-        (Lossy(metric="top1_drop", bound=0.1), "not judged: top1_drop needs labelled data"),
+        (Lossy(metric="output_error", bound=10.0), "promised 10"),
+        (Lossy(metric="top1_drop", bound=0.1), "not judged: top1_drop cannot be told from the results"),
     ],
 )
 def test_a_lossy_pass_is_judged_by_its_metric(promised, note):
