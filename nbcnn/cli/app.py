@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import nbcnn
-from nbcnn.cli import bench, cache, run, show
+from nbcnn.cli import bench, bisect, cache, run, show
 from nbcnn.cli import list as list_
 from nbcnn.errors import NbcnnError
 
@@ -83,6 +83,7 @@ app.command("list")(list_.list_models)
 app.command("show")(show.show)
 app.command("run")(run.run)
 app.command("bench")(bench.bench)
+app.command("bisect")(bisect.bisect)
 app.add_typer(cache.app, name="cache")
 
 
