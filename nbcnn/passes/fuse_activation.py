@@ -3,7 +3,8 @@
     f(op(x)): the same values, one node fewer that reads and writes memory
 
 for ``op`` a convolution, dense layer, batch norm that was not folded away, addition, multiplication, or a
-fused node of these that does not end in an activation already. Refused when anything else needs the value before the activation.
+fused node of these that does not end in an activation already. Refused when anything else needs the value
+before the activation.
 """
 
 from __future__ import annotations

@@ -11,12 +11,13 @@ sum over input channels, these together are the closest of all separable convolu
     |W - W'| / |W|  (Frobenius):  0 for weights that separate exactly, at most 1
 
 and a node above ``max_error`` is refused. A trained convolution is far from separable (those of digits err by
-0.83 to 0.88 at rank 1, by 0.45 to 0.59 at rank 4): count on fine-tuning afterwards. Stride, padding, dilation and ``flip`` stay with the
-depthwise part, the bias with the pointwise one. An output costs rank * C * (kh * kw + O) multiply-accumulates
-in place of C * kh * kw * O; what would not save any is refused, as are grouped convolutions.
+0.83 to 0.88 at rank 1, by 0.45 to 0.59 at rank 4): count on fine-tuning afterwards. Stride, padding, dilation
+and ``flip`` stay with the depthwise part, the bias with the pointwise one. A point of the output costs
+rank * C * (kh * kw + O) multiply-accumulates in place of C * kh * kw * O; what would not save any is refused,
+as are grouped convolutions.
 
-Fused nodes are left alone: it goes before `fuse-activation`, and behind `fuse-conv-bn` if the batch norm is to
-weigh in what counts as close.
+Fused nodes are left alone: it goes before `fuse-activation`, and behind `fuse-conv-bn` if the batch norm is
+to weigh in what counts as close.
 """
 
 from __future__ import annotations
