@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import nbcnn
-from nbcnn.cli import bench, bisect, cache, run, show
+from nbcnn.cli import bench, bisect, cache, explain, optimize, run, show
 from nbcnn.cli import list as list_
 from nbcnn.errors import NbcnnError
 
@@ -81,6 +81,8 @@ def top(
 
 app.command("list")(list_.list_models)
 app.command("show")(show.show)
+app.command("optimize", context_settings=optimize.SETTINGS)(optimize.optimize)
+app.command("explain", context_settings=optimize.SETTINGS)(explain.explain)
 app.command("run")(run.run)
 app.command("bench")(bench.bench)
 app.command("bisect")(bisect.bisect)

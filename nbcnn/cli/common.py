@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,7 +19,7 @@ Passes = Annotated[
     str,
     typer.Option(
         metavar="PIPELINE",
-        help="default, none, a pipeline's YAML file, or passes: 'fuse-conv-bn, fuse-activation'.",
+        help="default, max, none, a pipeline's YAML file, or passes: 'fuse-conv-bn, fuse-activation'.",
     ),
 ]
 
@@ -32,3 +33,23 @@ def compiled(graph: Graph, passes: str, **options: Any) -> Model:
     settings = CompileOptions.of(**options)
     with bar(f"compiling {graph.name}") as progress:
         return compile_graph(api.optimize(graph, passes), settings, progress)
+
+
+def pipeline_options(words: list[str]) -> dict[str, Any]:
+    """The options of a pipeline from the words that a verb left over, such as ``--sparsity 0.8``."""
+    from nbcnn.errors import OptionError
+    from nbcnn.yaml_reader import scalar
+
+    found: dict[str, Any] = {}
+    rest = iter(words)
+    for word in rest:
+        key, is_set, value = word.partition("=")
+        if not re.fullmatch(r"--[A-Za-z][\w-]*", key):
+            raise OptionError(f"unexpected '{word}'; the options of a pipeline are --name value, after MODEL")
+        if not is_set and (value := next(rest, None)) is None:
+            raise OptionError(f"no option '{word}' here, and one of the pipeline needs a value")
+        try:
+            found[key[2:].replace("-", "_")] = scalar(value)
+        except ValueError as error:
+            raise OptionError(f"{key}: {error}") from None
+    return found

@@ -7,7 +7,7 @@ package holds code only) and a test file.
 
 from nbcnn.passes.base import EXACT, REASSOCIATES, Contract, Lossy, Pass
 from nbcnn.passes.pipeline import Pipeline, Repeat
-from nbcnn.passes.runner import Record, Report, optimize, run
+from nbcnn.passes.runner import Hook, Record, Report, optimize, run
 from nbcnn.passes.table import PASSES, get
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "PASSES",
     "REASSOCIATES",
     "Contract",
+    "Hook",
     "Lossy",
     "Pass",
     "Pipeline",
