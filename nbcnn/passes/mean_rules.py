@@ -106,9 +106,12 @@ def conv_stride(graph: Graph, pool: Node) -> Plan | str | None:
         mean over a < k of conv(x; w, b)[t*i + a] = conv(x; w', b)[i]    at stride s*t
         with w'[u] = 1/k * sum over a of w[u - s*a]
 
-    per axis: kernel K + s*(k - 1), the same padding. Every window must be whole. (K + s*(k-1))^2 / t^2
-    products a point instead of K^2: it pays for K = 3, k = t = 2 (4 instead of 9), never for K = 1, which
-    `conv_behind` does better. A masked weight is left alone: zeros would be filled in.
+    per axis: kernel K + s*(k - 1), the same padding. Every window must be whole. The wide kernel costs
+    (K + s*(k - 1))^2 / t^2 products a point of the plane between the two, the convolution alone K^2: for
+    k = t = 2 it pays from K = 5 on (9 instead of 25) and for K = 3 at stride 2 (6 instead of 9). For K = 3 at
+    stride 1 it does not: Winograd's algorithms make do with 4 products or fewer, the wide kernel's 4 have to
+    be done. For K = 1 `conv_behind` does better. Depthwise layers are bound by memory.
+    A masked weight is left alone, for zeros would be filled in.
     """
     found = _conv_before(graph, pool)
     if found is None or not isinstance(pool.op, AvgPool) or found[1].kernel == (1, 1):
@@ -125,9 +128,13 @@ def conv_stride(graph: Graph, pool: Node) -> Plan | str | None:
     if any(pool.op.pads(y)) or (_real(pool.op, graph, pool) < window).any():
         return f"'{pool.name}' has windows that hang over the plane"
     kernel = tuple(k + s * (p - 1) for k, s, p in zip(op.kernel, op.stride, pool.op.kernel, strict=True))
-    macs = op.reduction(graph.types(conv.inputs))
-    merged = macs // (op.kernel[0] * op.kernel[1]) * kernel[0] * kernel[1]
-    if merged * points(z) >= macs * points(y) + window * points(z):
+    size_in = channels(graph.type(conv.data[0])) // op.groups
+    if size_in == 1:
+        return f"'{conv.name}' takes one channel a filter: it is bound by memory, not by products"
+    if op.kernel == (3, 3) and op.stride == (1, 1) and op.groups == 1:
+        return f"'{conv.name}' (3x3, stride 1) has a fast algorithm, the wide kernel has none"
+    merged = size_in * kernel[0] * kernel[1] * points(z)
+    if merged >= size_in * op.kernel[0] * op.kernel[1] * points(y) + window * points(z):
         return f"one {kernel[0]}x{kernel[1]} convolution with '{conv.name}' would do more work than both"
     weight = graph.weight(conv.weights[0])
     if weight.mask is not None:

@@ -288,9 +288,9 @@ def test_what_ends_up_together_fuses_in_one_optimisation():
 @pytest.mark.parametrize(
     "conv, pool, wide",
     [
-        (Conv2d(6, 3, padding=1), AvgPool(2), Conv2d(6, 4, 2, 1)),
-        (Conv2d(6, 3, padding="same", flip=True), AvgPool(2), Conv2d(6, 4, 2, 1, flip=True)),
-        (Conv2d(8, 5, groups=4, bias=False), AvgPool(2), Conv2d(8, 6, 2, groups=4, bias=False)),
+        (Conv2d(6, 5, padding=2), AvgPool(2), Conv2d(6, 6, 2, 2)),
+        (Conv2d(6, 5, padding="same", flip=True), AvgPool(2), Conv2d(6, 6, 2, 2, flip=True)),
+        (Conv2d(8, 3, groups=2, bias=False), AvgPool(2), Conv2d(8, 4, 2, groups=2, bias=False)),
         (Conv2d(6, 5, 2, (0, 1, 2, 3)), AvgPool(2), Conv2d(6, 7, 4, (0, 1, 2, 3))),
         (Conv2d(6, (5, 3)), AvgPool((2, 1)), Conv2d(6, (6, 3), (2, 1))),
     ],
@@ -303,14 +303,16 @@ def test_a_mean_joins_the_stride(conv, pool, wide):
 
 
 def test_a_mean_stays_a_step():
-    conv = Conv2d(6, 3, padding=1)
-    stays(chain(conv, AvgPool(3, 1)), b="one 5x5 convolution with 'a' would do more work than both")
+    conv = Conv2d(6, 5, padding=2)
+    stays(chain(conv, AvgPool(3, 1)), b="one 7x7 convolution with 'a' would do more work than both")
+    stays(chain(Conv2d(6, 3), AvgPool(2)), b="has a fast algorithm")
+    stays(chain(Conv2d(4, 5, groups=4), AvgPool(2)), b="takes one channel a filter")
     stays(chain(conv, AvgPool(2, 2, 1)), b="hang over")
     stays(chain(conv, AvgPool(2, ceil_mode=True), shape=(4, 7, 7)), b="hang over")
     stays(chain(Conv2d(6, 3, dilation=2), AvgPool(2)), b="dilated")
     build = Builder("float64")
     x = build.input(4, 8, 8)
-    weight = build.weight("w", np.ones((6, 4, 3, 3)), np.eye(3, dtype=bool) & np.ones((6, 4, 1, 1), bool))
+    weight = build.weight("w", np.ones((6, 4, 5, 5)), np.eye(5, dtype=bool) & np.ones((6, 4, 1, 1), bool))
     stays(build.graph(build("b", AvgPool(2), build("a", conv, x, weight=weight))), b="'w' is masked")
 
 
