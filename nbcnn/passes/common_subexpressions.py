@@ -88,5 +88,5 @@ def _contents(weight: Weight) -> Hashable:
     return digest.digest(), weight.mask is None, weight.trainable, weight.type
 
 
-def _bits(array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+def _bits(array: np.ndarray) -> memoryview:
+    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # type: ignore[arg-type]

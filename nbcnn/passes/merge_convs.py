@@ -11,8 +11,8 @@ AVX-512 machine three 1x1 layers of 8 channels gain 1.34x, of 16 channels 1.09x;
 channels 1.15x. Wide layers gain nothing (160 + 112 + 32 at 14x14: 1.00x, dense 1000 + 4: 1.01x) or lose, as
 their readers step over the neighbours (64 + 96 + 16 at 28x28: 0.93x). So layers of more than ``most``
 channels are left alone, and so is what a concatenation reads: it is computed right in its place there, and
-would have to be copied. Because few networks have such layers, and a value loses its own memory, this is part of
-the pipeline ``max``, not of ``default``.
+would have to be copied. Because few networks have such layers, and a value loses its own memory, this is
+part of the pipeline ``max``, not of ``default``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from nbcnn.passes.base import REASSOCIATES, Pass
 
 @dataclass(frozen=True)
 class MergeConvs(Pass):
-    """conv2d or dense layers of one input and form, each of at most ``most`` channels: one layer, and a split."""
+    """conv2d or dense layers of one input and form, none wider than ``most``: one layer, and a split."""
 
     name: ClassVar[str] = "merge-convs"
     contract: ClassVar = REASSOCIATES
@@ -116,7 +116,7 @@ def _joined(rw: Rewriter, name: str, weights: list[Weight]) -> str:
     """One weight of the rows of all; a mask where any has one."""
     mask = None
     if any(w.mask is not None for w in weights):
-        masks = [np.ones(w.type.shape, bool) if w.mask is None else w.mask for w in weights]
+        masks = [np.ones(w.array.shape, bool) if w.mask is None else w.mask for w in weights]
         mask = np.concatenate(masks)
     array = np.concatenate([w.array for w in weights])
     array.flags.writeable = False

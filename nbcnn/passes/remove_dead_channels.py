@@ -139,13 +139,13 @@ def _passes(graph: Graph, node: Node, zero: np.ndarray) -> np.ndarray | None:
 
 def _rows(weight: np.ndarray) -> np.ndarray:
     """Which rows hold anything but zeros."""
-    return weight.reshape(len(weight), -1).any(axis=1)
+    return np.any(weight.reshape(len(weight), -1) != 0, axis=1)
 
 
 def _columns(graph: Graph, node: Node, channels: int) -> np.ndarray:
     """Which of the ``channels`` before a layer its weights do not multiply by zeros alone."""
     weight = _arrays(graph, node)["weight"]
-    return weight.reshape(len(weight), channels, -1).any(axis=(0, 2))
+    return np.any(weight.reshape(len(weight), channels, -1) != 0, axis=(0, 2))
 
 
 def _arrays(graph: Graph, node: Node) -> dict[str, np.ndarray]:

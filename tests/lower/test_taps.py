@@ -14,7 +14,7 @@ from nbcnn.ops.activation import Relu, Silu
 from nbcnn.ops.arithmetic import Add
 from nbcnn.ops.batch_norm import BatchNorm
 from nbcnn.ops.conv2d import Conv2d
-from nbcnn.ops.pool import GlobalAvgPool
+from nbcnn.ops.pool import GlobalMaxPool
 from nbcnn.ops.reshape import Flatten
 
 
@@ -26,7 +26,7 @@ def graph() -> Graph:
     b = build("bn", BatchNorm(), build("conv2", Conv2d(16, 3, padding=1, bias=False), a))
     c = build("relu", Relu(), build("add", Add(), b, a))
     d = build("conv4", Conv2d(16, 1), build("conv3", Conv2d(16, 1), c))
-    return build.graph(build("flat", Flatten(), build("pool", GlobalAvgPool(), d)))
+    return build.graph(build("flat", Flatten(), build("pool", GlobalMaxPool(), d)))
 
 
 INSIDE = ("conv1", "bn", "add", "act1", "conv3", "flat", "x")
