@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pass_checks import apply, optimized, refusals, same_values
 from strategies import Builder
 
+from nbcnn.errors import ShapeError
 from nbcnn.ir import text
 from nbcnn.ops.activation import (
     Elu,
@@ -314,6 +317,38 @@ def test_a_mean_stays_a_step():
     x = build.input(4, 8, 8)
     weight = build.weight("w", np.ones((6, 4, 5, 5)), np.eye(5, dtype=bool) & np.ones((6, 4, 1, 1), bool))
     stays(build.graph(build("b", AvgPool(2), build("a", conv, x, weight=weight))), b="'w' is masked")
+
+
+@st.composite
+def windows(draw):
+    """A pool of any kind, often larger than the plane."""
+    kernel = (draw(st.integers(1, 6)), draw(st.integers(1, 6)))
+    pads = tuple(draw(st.integers(0, kernel[i % 2] // 2)) for i in range(4))
+    stride, ceil = draw(st.sampled_from((1, 1, 2, (1, 2), 3))), draw(st.booleans())
+    if draw(st.booleans()):
+        return MaxPool(kernel, stride, draw(st.sampled_from((pads, "same"))), ceil_mode=ceil)
+    return AvgPool(kernel, stride, pads, ceil_mode=ceil, count_include_pad=draw(st.booleans()))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_chains_of_pools_convolutions_and_activations(data):
+    build = Builder("float64")
+    x = build.input(
+        data.draw(st.integers(1, 6)), data.draw(st.integers(3, 14)), data.draw(st.integers(3, 14))
+    )
+    convs = st.builds(Conv2d, st.integers(1, 8), st.sampled_from((1, 1, 5)), bias=st.booleans())
+    step = st.one_of(windows(), windows(), convs, st.sampled_from((*RISING, *OTHERS)))
+    for number in range(data.draw(st.integers(2, 6))):
+        try:
+            x = build(f"n{number}", data.draw(step), x)
+        except ShapeError:
+            continue
+    graph = build.graph(build("end", Add(), x, x))
+    apply(RewritePool(), graph)
+    after = optimized(graph)
+    same_values(graph, after, 1e-11)
+    assert optimized(after) is after
 
 
 def test_limit():
