@@ -1,4 +1,8 @@
-"""Remove what reaches no graph output: dead branches, and weights that nothing reads."""
+"""Remove what reaches no graph output: dead branches, and weights that nothing reads.
+
+Nodes are visited from the back, so that one rewrite takes a whole branch along, up to the first value that
+something else reads. The inputs of the graph stay: they are what callers pass. Nothing is ever refused.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,137 @@
+"""A small graph for every pass, with a place that it rewrites and, where there is one, a near miss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from strategies import Builder
+
+from nbcnn.ir import Graph
+from nbcnn.ops.activation import Relu, Silu
+from nbcnn.ops.arithmetic import Add, Mul
+from nbcnn.ops.batch_norm import BatchNorm
+from nbcnn.ops.conv2d import Conv2d
+from nbcnn.ops.dense import Dense
+from nbcnn.ops.dropout import Dropout
+from nbcnn.ops.pad import Pad
+from nbcnn.ops.pool import AvgPool, GlobalAvgPool, MaxPool
+from nbcnn.ops.reshape import Flatten, Reshape
+
+CONV = Conv2d(4, (3, 3), padding=(1, 1, 1, 1))
+PLAIN = Conv2d(4, (3, 3), padding=(1, 1, 1, 1), bias=False)
+POINT = Conv2d(4, (1, 1))
+
+
+def fold_constants(b: Builder) -> Graph:
+    b.weight("one", np.ones((1, 4, 1, 1)))
+    b.weight("two", np.full((1, 4, 1, 1), 2.0))
+    return b.graph(b("scaled", Mul(), b.input(4, 6, 6), b("three", Add(), "one", "two")))
+
+
+def remove_dead(b: Builder) -> Graph:
+    x = b.input(4, 6, 6)
+    b("deader", Relu(), b("dead", CONV, x))
+    return b.graph(b("act", Relu(), x))
+
+
+def remove_identity(b: Builder) -> Graph:
+    x = b("pool", MaxPool((1, 1)), b("drop", Dropout(), b("act", Relu(), b.input(4, 6, 6))))
+    return b.graph(b("last", Silu(), x), b("late", Dropout(), "x"))
+
+
+def canonicalise_shapes(b: Builder) -> Graph:
+    x = b("first", Reshape((0, 4, 36)), b.input(4, 6, 6))
+    return b.graph(b("act", Relu(), b("second", Reshape((0, 12, 12)), x)))
+
+
+def common_subexpressions(b: Builder) -> Graph:
+    x = b.input(4, 6, 6)
+    left = b("left", Relu(), b("conv", CONV, x))
+    right = b("right", Relu(), b("twin", CONV, x, weight="conv.weight", bias="conv.bias"))
+    return b.graph(b("sum", Add(), left, right))
+
+
+def fuse_scale_shift(b: Builder) -> Graph:
+    b.weight("factor", np.full((1, 4, 1, 1), 2.0))
+    b.weight("offset", np.full((1, 4, 1, 1), 0.5))
+    return b.graph(
+        b("shift", Add(), b("scale", Mul(), b("conv", CONV, b.input(4, 6, 6)), "factor"), "offset")
+    )
+
+
+def fold_pad(b: Builder) -> Graph:
+    x = b("pad", Pad((1, 1, 1, 1)), b.input(4, 6, 6))
+    return b.graph(b("conv", Conv2d(4, (3, 3)), x))
+
+
+def rewrite_pool(b: Builder) -> Graph:
+    x = b("pool", MaxPool((2, 2), (2, 2)), b("act", Relu(), b.input(4, 8, 8)))
+    y = b("blurred", MaxPool((2, 2), (2, 2)), b("soft", Silu(), x))
+    return b.graph(b("flat", Flatten(), b("mean", AvgPool((2, 2), (2, 2)), y)))
+
+
+def fuse_conv_bn(b: Builder) -> Graph:
+    x = b("norm", BatchNorm(), b("conv", PLAIN, b.input(4, 6, 6)))
+    y = b("other", PLAIN, b("act", Relu(), x))
+    return b.graph(b("late", BatchNorm(), y), y)
+
+
+def remove_dead_channels(b: Builder) -> Graph:
+    weight = np.ones((4, 4, 1, 1)) / 4
+    weight[:, 2] = 0
+    b.weight("narrow", weight)
+    x = b("act", Relu(), b("conv", CONV, b.input(4, 6, 6)))
+    return b.graph(b("point", POINT, x, weight="narrow"))
+
+
+def fuse_residual_add(b: Builder) -> Graph:
+    x = b.input(4, 6, 6)
+    y = b("sum", Add(), b("conv", CONV, x), x)
+    z = b("again", CONV, y)
+    return b.graph(b("late", Add(), z, y), z)
+
+
+def fuse_activation(b: Builder) -> Graph:
+    x = b("act", Relu(), b("conv", CONV, b.input(4, 6, 6)))
+    return b.graph(b("late", Silu(), b("other", CONV, x)), "other")
+
+
+def merge_convs(b: Builder) -> Graph:
+    x = b.input(4, 6, 6)
+    return b.graph(b("left", POINT, x), b("right", POINT, x), b("other", CONV, x))
+
+
+def spatial_avg_pool(b: Builder) -> Graph:
+    x = b("pool", MaxPool((2, 2), (2, 2)), b.input(4, 8, 8))
+    return b.graph(b("conv", Conv2d(4, (3, 3), (2, 2), padding=(1, 1, 1, 1)), x))
+
+
+def separate_convs(b: Builder) -> Graph:
+    return b.graph(b("narrow", Conv2d(1, (3, 3)), b("conv", Conv2d(16, (3, 3)), b.input(16, 6, 6))))
+
+
+def swap_activation(b: Builder) -> Graph:
+    x = b("act", Relu(), b("conv", CONV, b.input(4, 6, 6)))
+    return b.graph(b("fc", Dense(3), b("flat", Flatten(), b("mean", GlobalAvgPool(), x))))
+
+
+GRAPHS: dict[str, Callable[[Builder], Graph]] = {
+    "fold-constants": fold_constants,
+    "remove-dead": remove_dead,
+    "remove-identity": remove_identity,
+    "canonicalise-shapes": canonicalise_shapes,
+    "common-subexpressions": common_subexpressions,
+    "fuse-scale-shift": fuse_scale_shift,
+    "fold-pad": fold_pad,
+    "rewrite-pool": rewrite_pool,
+    "fuse-conv-bn": fuse_conv_bn,
+    "remove-dead-channels": remove_dead_channels,
+    "fuse-residual-add": fuse_residual_add,
+    "fuse-activation": fuse_activation,
+    "merge-convs": merge_convs,
+    "spatial-avg-pool": spatial_avg_pool,
+    "separate-convs": separate_convs,
+    "swap-activation": swap_activation,
+}
+"""Name of a pass -> what draws its graph."""
