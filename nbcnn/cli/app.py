@@ -85,7 +85,7 @@ app.command("optimize", context_settings=optimize.SETTINGS)(optimize.optimize)
 app.command("explain", context_settings=optimize.SETTINGS)(explain.explain)
 app.command("run")(run.run)
 app.command("bench")(bench.bench)
-app.command("bisect")(bisect.bisect)
+app.command("bisect", context_settings=optimize.SETTINGS)(bisect.bisect)
 app.add_typer(cache.app, name="cache")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nbcnn.cli.common import ModelName, Passes
+from nbcnn.cli.common import ModelName, Passes, pipeline_options
 from nbcnn.cli.progress import bar
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ BEFORE, AFTER = 2, 8
 
 
 def bisect(
+    context: typer.Context,
     model: ModelName,
     passes: Passes = "default",
     input: Annotated[
@@ -53,6 +54,7 @@ def bisect(
     Every tensor is compared with the float64 reference, those inside fused nodes too: a pass is held
     to its contract, a kernel to its error bound on the operands it was given. Of a wrong pass the
     first rewrite and the first tensor over tolerance are named. Exit code 1 when something is wrong.
+    Further options are those that the pipeline declares; they stand after MODEL.
 
     \b
     Example:
@@ -66,7 +68,7 @@ def bisect(
     if shrink is not None:
         _check_name(shrink)
     graph = api.load(model, weights=weights)
-    pipeline = Pipeline.of(passes)
+    pipeline = Pipeline.of(passes, pipeline_options(context.args))
     arrays = inputs.read(input, graph) if input else None
     options: dict[str, Any] = {"rtol": rtol, "threads": threads}
     with bar(f"bisect {graph.name}") as progress:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -245,9 +245,11 @@ class _Bisection:
     # -- the program -----------------------------------------------------------------------------
 
     def _look_at_program(self, graph: Graph) -> None:
+        options = CompileOptions(threads=self.threads)
+
         @lru_cache(2)  # the plain program and the latest one with taps
         def compile_(taps: tuple[str, ...]) -> Model:
-            return compile_graph(graph, CompileOptions(threads=self.threads, taps=taps))
+            return compile_graph(graph, replace(options, taps=taps))
 
         def with_taps(taps: Iterable[str]) -> Model:
             return compile_(tuple(taps))
@@ -266,9 +268,10 @@ class _Bisection:
                 kernel = kernels.get(node, choice.kernel.name)
                 self.report.fault = Fault("lowering", why, node=node, kernel=kernel, tensor=tensor)
                 return
-        for tensor in program.results(with_taps, graph, self.inputs):
+        kept = compile_graph(graph, replace(options, keep_values=True))
+        for tensor in program.results(compile_(()), kept, self.inputs):
             if not tensor.right:
-                why = f"result '{tensor.name}' changes when values are kept: they overlap in memory"
+                why = f"result '{tensor.name}' is another when no memory is shared: values overlap"
                 self.report.fault = Fault("lowering", why, kernel="memory plan", tensor=tensor)
                 return
 

@@ -11,9 +11,10 @@ from planted import ForgetsEpsilon, Halves, OnePercent, WrongBranch, plant, resi
 from strategies import arrays, graphs
 
 import nbcnn
-from nbcnn.debug import bisect
+from nbcnn.debug import bisect, program
 from nbcnn.errors import InputError
 from nbcnn.ir import Graph, Node, Rewriter
+from nbcnn.lower import memory
 from nbcnn.ops.activation import Relu
 from nbcnn.ops.batch_norm import BatchNorm
 from nbcnn.ops.conv2d import Conv2d
@@ -114,6 +115,25 @@ def test_lossy_passes_are_held_to_their_metric() -> None:
     report = bisect(graph, [Halves(0.01)])
     assert report.fault and (report.fault.node, report.fault.rewrite.number) == ("fc", 1)
     assert "promised 0.3" in report.fault.why
+
+
+def test_values_that_overlap_in_memory(monkeypatch) -> None:
+    lifetimes = memory.lifetimes
+
+    def too_short(touched, keep=()):
+        spans = lifetimes(touched, keep)
+        return spans if keep else {b: (first, first) for b, (first, _) in spans.items()}
+
+    monkeypatch.setattr(memory, "lifetimes", too_short)
+    fault = bisect(residual_network(), threads=1).fault
+    assert fault and (fault.stage, fault.kernel) == ("lowering", "memory plan")
+    assert fault.tensor.name == "prob"
+
+
+def test_memory_stays_within_bounds(monkeypatch) -> None:
+    whole = bisect(residual_network(), threads=1).tensors
+    monkeypatch.setattr(program, "MOST_BYTES", 50_000)  # a few values of 9 KB at a time
+    assert [t.name for t in bisect(residual_network(), threads=1).tensors] == [t.name for t in whole]
 
 
 @settings(max_examples=25, deadline=None)
