@@ -10,9 +10,8 @@ import nbcnn
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
-def block(language: str) -> str:
-    (found,) = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-    return found
+def block(language: str, number: int = 0) -> str:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)[number]
 
 
 def test_exactly_two_commands() -> None:
@@ -28,6 +27,12 @@ def test_model(tmp_path) -> None:
     file.write_text(block("yaml"))
     graph = nbcnn.load(file)
     assert graph.type("fc").shape == ("N", 10)
+
+
+def test_pipeline(tmp_path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(block("yaml", 1))
+    assert nbcnn.optimize(nbcnn.load("lenet5"), file, rounds=2).outputs
 
 
 def test_python(tmp_path, monkeypatch) -> None:

@@ -63,6 +63,7 @@ class Graph:
         self._producer: dict[str, str] = {}
         self._types: dict[str, TensorType] = {}
         self._order: list[Node] | None = None
+        self._shared = False
 
     @classmethod
     def build(
@@ -207,12 +208,19 @@ class Graph:
     # -- editing: for build and the Rewriter only ------------------------------------------------
 
     def _copy(self) -> Graph:
+        """A twin to edit; the store is shared until one of the two is edited (most passes change nothing)."""
         twin = Graph(self.name, self.meta)
         twin.outputs = self.outputs
-        twin._nx = self._nx.copy()
-        twin._producer = dict(self._producer)
-        twin._types = dict(self._types)
+        twin._nx, twin._producer, twin._types = self._nx, self._producer, self._types
+        twin._order = self._order
+        self._shared = twin._shared = True
         return twin
+
+    def _own(self) -> None:
+        """Called before every edit: from here on the store is this graph's alone."""
+        if self._shared:
+            self._nx, self._producer, self._types = self._nx.copy(), dict(self._producer), dict(self._types)
+            self._shared = False
 
     def _claim(self, name: str, what: str) -> None:
         if not isinstance(name, str) or not name:
@@ -222,12 +230,14 @@ class Graph:
 
     def _add_input(self, name: str, type_: TensorType) -> None:
         self._claim(name, "an input")
+        self._own()
         self._nx.add_node(name, kind="input", type=type_)
         self._producer[name] = name
         self._types[name] = type_
 
     def _add_weight(self, name: str, weight: Weight) -> None:
         self._claim(name, "a weight")
+        self._own()
         self._nx.add_node(name, kind="weight", weight=weight)
         self._producer[name] = name
         self._types[name] = weight.type
@@ -238,12 +248,14 @@ class Graph:
             if value != node.name:
                 self._claim(value, "an output")
         types = self._infer(node)
+        self._own()
         self._nx.add_node(node.name, kind="node", node=node)
         self._connect(node, types)
 
     def _replace_node(self, node: Node) -> None:
         """Put ``node`` where the node of the same name and outputs stood."""
         types = self._infer(node)
+        self._own()
         self._nx.remove_edges_from(list(self._nx.in_edges(node.name, keys=True)))
         self._nx.nodes[node.name]["node"] = node
         self._connect(node, types)
@@ -262,6 +274,7 @@ class Graph:
         for value in values:
             if self.is_used(value):
                 raise GraphError(f"'{value}' is still in use", node=name)
+        self._own()
         self._nx.remove_node(name)
         for value in values:
             del self._producer[value], self._types[value]
