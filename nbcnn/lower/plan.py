@@ -23,8 +23,9 @@ class Memory:
     """Bytes of one plan, by purpose.
 
     ``arena`` is what a context allocates; ``live_peak`` the most that is alive at once, below which
-    no plan can go; ``conversions`` the part of the buffers that hold a value in another layout;
-    ``tables`` and ``weights`` are shared by all plans of the program.
+    no plan can go; ``conversions`` and ``scratch`` the most alive at once, within it, of values in a
+    second layout and of what kernels work in; ``tables`` and ``weights`` are shared by all plans of
+    the program.
     """
 
     arena: int
@@ -61,8 +62,8 @@ def lower(graph: Graph, choices: list[Choice], emit: Emit) -> Plan:
     report = Memory(
         arena=arena,
         live_peak=memory.live_peak(spans, len(steps)),
-        conversions=sum(b.nbytes for b in spans if b.purpose == "conversion"),
-        scratch=sum(b.nbytes for b in spans if b.purpose == "scratch"),
+        conversions=_peak_of("conversion", spans, len(steps)),
+        scratch=_peak_of("scratch", spans, len(steps)),
         tables=emit.store.nbytes("tables"),
         weights=emit.store.nbytes("weights"),
     )
@@ -72,6 +73,10 @@ def lower(graph: Graph, choices: list[Choice], emit: Emit) -> Plan:
     }
     notes = Lowered(tuple(steps), values, offsets, report, kept)
     return _encode(steps, offsets, emit, arena, results, notes)
+
+
+def _peak_of(purpose: str, spans: memory.Lifetimes, steps: int) -> int:
+    return memory.live_peak({b: span for b, span in spans.items() if b.purpose == purpose}, steps)
 
 
 def kernel_specs(graph: Graph, choices: list[Choice], emit: Emit) -> list[KernelSpec]:
