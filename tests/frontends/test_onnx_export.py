@@ -18,7 +18,7 @@ onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 
 GOOD = [s for name in ops.OPS for s in ops.get(name).samples() if s.error is None]
-BIG = {"alexnet", "resnet50", "vgg16"}
+BIG = {"alexnet", "densenet121", "googlenet", "resnet50", "vgg16"}
 ZOO = [
     pytest.param(name, marks=pytest.mark.slow if name in BIG else ())
     for name in resources.names("graphs")
