@@ -1,4 +1,4 @@
-"""How the time of a pipeline grows with the graph: chains and residual networks of 600 to 5,000 nodes, and ResNet-50.
+"""How the time of a pipeline grows with the graph, from 600 to 5,000 nodes, and that of ResNet-50.
 
     python benchmarks/optimiser_scaling.py [--passes default] [--nodes 600 1250 2500 5000] [--profile]
 
@@ -111,12 +111,13 @@ def main() -> None:
             seconds = timed(graph, args.passes, args.profile and count == args.nodes[-1])
             nodes = len(graph.nodes)
             growth = math.log(seconds / last[1]) / math.log(nodes / last[0]) if last else math.nan
-            print(f"{name:10} {nodes:6} nodes {seconds:8.3f} s   growth n^{growth:.2f}", flush=True)
+            sys.stdout.write(f"{name:10} {nodes:6} nodes {seconds:8.3f} s   growth n^{growth:.2f}" + "\n")
             last = nodes, seconds
     graph = nbcnn.load("resnet50")
     for weight in graph.weights.values():
         weight.array  # noqa: B018  # drawn now, not while the passes are timed
-    print(f"{'resnet50':10} {len(graph.nodes):6} nodes {timed(graph, args.passes, args.profile):8.3f} s")
+    seconds = timed(graph, args.passes, args.profile)
+    sys.stdout.write(f"resnet50   {len(graph.nodes):6} nodes {seconds:8.3f} s\n")
 
 
 def timed(graph: Graph, passes: str, profile: bool) -> float:

@@ -152,7 +152,8 @@ class Graph:
     def each_reader(self, value: str) -> Iterator[tuple[Node, int]]:
         """`readers`, one by one: a value may have thousands, and the graph must not be edited meanwhile."""
         data = self._nx.nodes
-        for reader, edges in self._nx.adj[self._producer[value]].items():
+        below: Any = self._nx.adj[self._producer[value]]
+        for reader, edges in below.items():
             for slot, edge in edges.items():
                 if edge["value"] == value:
                     yield data[reader]["node"], slot
