@@ -83,7 +83,7 @@ def bisect(
         small = None
         if shrink is not None and report.fault is not None:
             progress(0, 1, "shrinking")
-            small = _shrunk(graph, report.fault, pipeline, options)
+            small = _shrunk(graph, report.fault, pipeline, arrays is not None, options)
             api.save(small, shrink)
     if json:
         typer.echo(_json(report, shrink if small else None))
@@ -104,14 +104,14 @@ def _check_name(path: str) -> None:
         raise ModelFileError("there is no such folder", where=path)
 
 
-def _shrunk(graph: Graph, fault: Fault, passes: Any, options: dict[str, Any]) -> Graph:
+def _shrunk(graph: Graph, fault: Fault, passes: Any, given: bool, options: dict[str, Any]) -> Graph:
     from nbcnn.debug.shrink import same_fault, shrink
     from nbcnn.errors import InputError
 
     fails = same_fault(fault, passes, **options)
-    if not fails(graph):
+    if given and not fails(graph):
         raise InputError("--shrink works on seeded noise, with which this fault does not show")
-    return shrink(graph, fails)
+    return shrink(graph, fails, near=fault.tensor.name if fault.tensor else "")
 
 
 def _print(report: Report, compiled: bool) -> None:

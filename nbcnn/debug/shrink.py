@@ -1,8 +1,8 @@
 """A failing graph cut down to a small one that still fails.
 
-Greedy and deterministic, largest cuts first: one result, nothing after the fault, nothing before it (inner
-values become inputs), single nodes bypassed where the types allow, smaller images. Each candidate costs one
-call of the caller's test, and there is a limit on these.
+Greedy and deterministic, largest cuts first: the surroundings of the fault where they are known, one result,
+nothing after the fault, nothing before it (inner values become inputs), single nodes bypassed where the types
+allow, smaller images. Each candidate costs one call of the caller's test, and there is a limit on these.
 """
 
 from __future__ import annotations
@@ -17,13 +17,18 @@ from nbcnn.ir import Graph, Rewriter, TensorType
 
 Fails = Callable[[Graph], bool]
 
+HOPS = (2, 4, 8)
+"""How many nodes deep the surroundings of a fault are that are tried first."""
 
-def shrink(graph: Graph, fails: Fails, most: int = 200) -> Graph:
+
+def shrink(graph: Graph, fails: Fails, most: int = 200, near: str = "") -> Graph:
     """The smallest graph found in ``most`` tests that ``fails`` still; ``graph`` itself when nothing can go.
 
+    ``near`` is the value where to look first, such as the tensor of a fault.
     ``fails`` may raise NbcnnError, which counts as no: a graph that cannot be run shows nothing.
     """
     test = _Test(fails, most)
+    graph = _around(graph, test, near)
     changed = True
     while changed:
         size = _size(graph)
@@ -62,6 +67,22 @@ class _Test:
 
 def _size(graph: Graph) -> tuple[int, int]:
     return len(graph.nodes) + len(graph.outputs), sum(graph.type(v).elements() for v in graph.inputs)
+
+
+def _around(graph: Graph, test: _Test, near: str) -> Graph:
+    """The few nodes that lead to ``near``."""
+    if near not in graph or graph.is_input(near) or graph.is_weight(near):
+        return graph
+    inner, outer = set[str](), {near}
+    candidates = []
+    for steps in range(1, max(HOPS) + 1):
+        inner |= outer
+        makers = [maker for v in outer if (maker := graph.producer(v)) is not None]
+        outer = {v for maker in makers for v in maker.data} - inner
+        if steps in HOPS:
+            given = {v for node in graph.nodes for v in node.outputs} - inner
+            candidates.append(lambda given=given: cut(graph, {near: near}, given))
+    return _take_first(graph, test, candidates)
 
 
 def _results(graph: Graph, test: _Test) -> Graph:

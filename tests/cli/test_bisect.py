@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 from planted import residual_network
+from strategies import Builder
 
 import nbcnn
+from nbcnn.ops.activation import Relu
 
 
 @pytest.fixture
@@ -57,3 +59,14 @@ def test_refusals(fails, model, tmp_path) -> None:
     assert "must end in .yaml" in fails("bisect", model, "--shrink", "out.onnx")
     assert "no such folder" in fails("bisect", model, "--shrink", tmp_path / "none" / "out.yaml")
     assert "unknown pipeline or pass" in fails("bisect", model, "--passes", "defalt")
+
+
+def test_shrink_needs_a_fault_that_noise_shows(cli, fails, tmp_path) -> None:
+    build, model = Builder(), tmp_path / "relu.yaml"
+    nbcnn.save(build.graph(build("relu", Relu(), build.input(3, 4, 4))), model)
+    np.save(tmp_path / "x.npy", np.full((1, 3, 4, 4), 7, np.float32))
+    words = ("bisect", model, "--passes", "planted:Clamps", "--shrink", tmp_path / "out.yaml")
+    assert cli(*words).exit_code == 0
+    assert cli(*words[:-2], "--input", tmp_path / "x.npy").exit_code == 1
+    assert "seeded noise" in fails(*words, "--input", tmp_path / "x.npy")
+    assert not (tmp_path / "out.yaml").exists()

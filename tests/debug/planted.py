@@ -12,7 +12,7 @@ from nbcnn.ir import Graph, Rewriter, Weight
 from nbcnn.kernels.cpu import kernels
 from nbcnn.kernels.cpu.conv import IndirectConv
 from nbcnn.lower import build as lower_build
-from nbcnn.ops.activation import Relu, Silu
+from nbcnn.ops.activation import Relu, Relu6, Silu
 from nbcnn.ops.arithmetic import Add
 from nbcnn.ops.batch_norm import BatchNorm
 from nbcnn.ops.conv2d import Conv2d
@@ -118,3 +118,16 @@ class Halves(Pass):
             new = rw.add_weight("small", old.array * np.float32(self.factor))
             rw.replace("fc", node.op, (*node.data, new, *node.weights[1:]))
             rw.erase(node.weights[0])
+
+
+@dataclass(frozen=True)
+class Clamps(Pass):
+    """Takes relu for relu6, which large values alone show."""
+
+    name: ClassVar[str] = "clamps"
+    contract: ClassVar = EXACT
+
+    def run(self, rw: Rewriter) -> None:
+        for node in rw.graph.nodes:
+            if isinstance(node.op, Relu) and rw.begin(node.name, "clamped"):
+                rw.replace(node.name, Relu6(), node.inputs)

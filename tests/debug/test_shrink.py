@@ -34,6 +34,18 @@ def test_cuts_before_and_after(tmp_path) -> None:
     assert not small.weights
 
 
+def test_looks_first_where_the_fault_is() -> None:
+    graph, asked = residual_network(blocks=30), []
+
+    def fails(candidate: Graph) -> bool:
+        asked.append(len(candidate.nodes))
+        return "17.add" in candidate and len(candidate.nodes) > 2
+
+    assert len(shrink(graph, fails, near="17.add").nodes) == 3
+    assert max(asked) < 12
+    assert len(shrink(graph, fails, near="prob").nodes) == 3, "a wrong hint costs little"
+
+
 def test_what_does_not_shrink_stays() -> None:
     graph = residual_network()
     assert shrink(graph, lambda g: len(g.nodes) == len(graph.nodes)).nodes == graph.nodes
