@@ -38,8 +38,7 @@ def test_resident_memory_is_flat_over_calls_and_shapes() -> None:
     after_calls = resident()
     shapes()
     after_shapes = resident()
-    print(
-        f"\nRSS MiB: {before >> 20} -> {after_calls >> 20} (10,000 calls) -> {after_shapes >> 20} (100 shapes)"
-    )
+    mib = [n >> 20 for n in (before, after_calls, after_shapes)]
+    print(f"\nRSS {mib[0]} MiB, {mib[1]} after 10,000 calls, {mib[2]} after 100 shapes")  # noqa: T201
     assert after_calls - before < 1 << 20
     assert after_shapes - before < 4 << 20
