@@ -49,7 +49,7 @@ def bisect(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; all cores when not given.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, with every tensor's SQNR.")] = False,
 ) -> None:
-    """Name the first pass, or else the kernel, that makes a model's answer wrong.
+    """Name the pass or kernel that makes the answer wrong.
 
     Every tensor is compared with the float64 reference, those inside fused nodes too: a pass is held
     to its contract, a kernel to its error bound on the operands it was given. Of a wrong pass the
@@ -59,7 +59,7 @@ def bisect(
     \b
     Example:
       nbcnn bisect resnet50 --passes default --input cat.jpg
-      nbcnn bisect model.yaml --passes 'fuse-conv-bn, mypkg.passes:Mine' --shrink small.yaml
+      nbcnn bisect m.yaml --passes 'fuse-conv-bn, my.passes:Mine' --shrink s.yaml
     """
     from nbcnn import api, debug
     from nbcnn.debug import inputs
