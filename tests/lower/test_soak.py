@@ -39,6 +39,6 @@ def test_resident_memory_is_flat_over_calls_and_shapes() -> None:
     shapes()
     after_shapes = resident()
     mib = [n >> 20 for n in (before, after_calls, after_shapes)]
-    print(f"\nRSS {mib[0]} MiB, {mib[1]} after 10,000 calls, {mib[2]} after 100 shapes")  # noqa: T201
+    print(f"\nRSS {mib[0]} MiB, {mib[1]} after 10,000 calls, {mib[2]} after 100 shapes")
     assert after_calls - before < 1 << 20
     assert after_shapes - before < 4 << 20
