@@ -36,6 +36,7 @@ def save(graph: Graph, path: str | Path) -> None:
     """Write ``graph`` as YAML to ``path``, and its weights beside it as safetensors."""
     from nbcnn.frontends import yaml_writer
 
+    _check(graph)
     yaml_writer.save(graph, Path(path))
 
 
@@ -43,6 +44,7 @@ def to_onnx(graph: Graph, path: str | Path) -> None:
     """Write ``graph`` to ``path`` as an ONNX model (opset 17, any batch); needs ``nbcnn[onnx]``."""
     from nbcnn.frontends import onnx_export
 
+    _check(graph)
     onnx_export.export(graph, Path(path))
 
 
@@ -53,6 +55,7 @@ def optimize(graph: Graph, passes: Any = "default", **options: Any) -> Graph:
     """
     from nbcnn.passes import Pipeline, runner
 
+    _check(graph)
     return runner.optimize(graph, Pipeline.of(passes, options))
 
 
@@ -62,5 +65,13 @@ def compile(graph: Graph, target: str = "cpu", passes: Any = "default", **option
     from nbcnn.options import CompileOptions
 
     if target != "cpu":
-        raise OptionError(f"unknown target '{target}'{nearest(target, ['cpu'])}")
+        raise OptionError(f"unknown target '{target}'{nearest(str(target), ['cpu'])}")
     return build.compile_graph(optimize(graph, passes), CompileOptions.of(**options))
+
+
+def _check(graph: Any) -> None:
+    from nbcnn.ir.graph import Graph
+
+    if not isinstance(graph, Graph):
+        hint = f": use nbcnn.load({str(graph)!r})" if isinstance(graph, str | Path) else ""
+        raise OptionError(f"expected a graph, got {type(graph).__name__}{hint}")

@@ -9,6 +9,9 @@ from nbcnn.errors import OptionError, nearest
 
 PRECISIONS = ("float32",)
 
+MOST_THREADS = 4096
+"""Of one inference: what the thread team has room for."""
+
 
 @dataclass(frozen=True)
 class CompileOptions:
@@ -32,11 +35,19 @@ class CompileOptions:
 
     def __post_init__(self) -> None:
         if self.threads is not None and (
-            isinstance(self.threads, bool) or not isinstance(self.threads, int) or self.threads < 1
+            isinstance(self.threads, bool)
+            or not isinstance(self.threads, int)
+            or not 1 <= self.threads <= MOST_THREADS
         ):
-            raise OptionError(f"threads must be a whole number of at least 1, got {self.threads!r}")
+            raise OptionError(
+                f"threads must be a whole number from 1 to {MOST_THREADS}, got {self.threads!r}"
+            )
         if self.precision not in PRECISIONS:
-            raise OptionError(f"unknown precision '{self.precision}'{nearest(self.precision, PRECISIONS)}")
+            hint = nearest(str(self.precision), PRECISIONS)
+            raise OptionError(f"unknown precision '{self.precision}'{hint}")
+        for name in ("winograd", "keep_values"):
+            if not isinstance(getattr(self, name), bool):
+                raise OptionError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if isinstance(self.taps, str) or not all(isinstance(name, str) for name in self.taps):
             raise OptionError(f"taps must be names of values, got {self.taps!r}")
         object.__setattr__(self, "taps", tuple(self.taps))

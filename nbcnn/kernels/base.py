@@ -172,13 +172,17 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class PythonStep:
-    """One call of a Python function on plain arrays: the fallback to an operator's reference."""
+    """One call of a Python function on plain arrays: the fallback to an operator's reference.
+
+    ``conversion`` marks a step that moves a value, as in `Step`.
+    """
 
     site: str
     function: Callable[..., tuple[np.ndarray, ...]]
     inputs: tuple[tuple[View, TensorType], ...]
     constants: tuple[np.ndarray, ...]
     outputs: tuple[tuple[View, TensorType], ...]
+    conversion: bool = False
 
 
 @dataclass

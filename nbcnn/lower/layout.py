@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from nbcnn.errors import NbcnnError
 from nbcnn.ir.graph import Graph
+from nbcnn.ir.types import BATCH, TensorType
 from nbcnn.kernels.base import (
-    F32,
     PLAIN,
     Buffer,
     Emit,
@@ -36,16 +39,16 @@ class Layouts:
 
     emit: Emit
     values: dict[str, list[View]] = field(default_factory=dict)
-    elements: dict[str, int] = field(default_factory=dict)
+    types: dict[str, TensorType] = field(default_factory=dict)
     steps: list[Step | PythonStep] = field(default_factory=list)
     slots: dict[str, tuple[str, int]] = field(default_factory=dict)
     natural: dict[str, Layout] = field(default_factory=dict)
 
     def new(self, value: str, layout: Layout, place: str = "arena", purpose: str = "value") -> View:
         """A view of a fresh buffer for ``value``."""
-        size = self.elements[value]
-        lanes, batch = self.emit.target.lanes, self.emit.batch
-        nbytes = convert.nbytes(layout, lanes, batch, size)
+        lanes, batch, type_ = self.emit.target.lanes, self.emit.batch, self.types[value]
+        size = type_.elements(batch)
+        nbytes = type_.nbytes(batch) if layout == PLAIN else convert.nbytes(layout, lanes, batch, size)
         buffer = Buffer(value, nbytes, place, purpose)
         return convert.view_of(buffer, layout, lanes, size // batch if size % batch == 0 else size)
 
@@ -83,13 +86,12 @@ class Layouts:
 def lay_out(graph: Graph, choices: list[Choice], emit: Emit) -> Layouts:
     """The steps of ``choices`` at the batch size of ``emit``."""
     state = Layouts(emit)
-    batch = emit.batch
     for name, type_ in graph.inputs.items():
-        state.elements[name] = type_.elements(batch)
+        state.types[name] = type_
         state.values[name] = [state.new(name, PLAIN, "input")]
     for choice in choices:
         for value, type_ in zip(choice.site.outputs, choice.site.out_types, strict=True):
-            state.elements[value] = type_.elements(batch)
+            state.types[value] = type_
             state.natural[value] = nhwc(type_)
     _assign_slots(choices, state)
     for choice in choices:
@@ -132,7 +134,7 @@ def _add_constants(graph: Graph, reader: Site | str, state: Layouts) -> None:
     for value in (reader,) if isinstance(reader, str) else reader.data:
         if value not in state.values and graph.is_weight(value):
             array = graph.weight(value).array
-            state.elements[value] = array.size
+            state.types[value] = graph.type(value)
             buffer = Buffer(value, array.nbytes, "constant", array=array)
             state.values[value] = [View(buffer, PLAIN, array.size, array.size)]
 
@@ -160,21 +162,32 @@ def _lower(choice: Choice, state: Layouts) -> None:
                 tuple((v, t.bind(batch)) for v, t in zip(outs, site.out_types, strict=True)),
             )
         )
-    else:
+        return
+    try:
         state.steps += kernel.steps(site, ins, outs, state.emit)
+    except NbcnnError as error:
+        error.node = error.node or site.name
+        raise
 
 
 def _write_output(name: str, value: str, state: Layouts) -> None:
     """Copy ``value`` into the array of the caller's that bears the output's name."""
     source = next((v for v in state.values[value] if v.layout == PLAIN), state.values[value][0])
-    size = state.elements[value]
-    result = View(Buffer(name, size * F32, "output"), PLAIN, size, size // state.emit.batch)
-    if source.layout == PLAIN:
+    type_ = state.types[value].bind({BATCH: state.emit.batch})
+    size = type_.elements()
+    result = View(Buffer(name, type_.nbytes(), "output"), PLAIN, size, size // state.emit.batch)
+    if type_.dtype != "float32":
+        state.steps.append(PythonStep(value, _same, ((source, type_),), (), ((result, type_),), True))
+    elif source.layout == PLAIN:
         spec = KernelSpec("nbcnn.kernels.cpu.code.layout:make_copy", (), f"f32_copy__{state.emit.target.isa}")
         args = (source.address, result.address, 1, size, size, size)
         state.steps.append(Step(value, spec, args, nbytes=8 * size, conversion=True))
     else:
         state.steps += convert.convert(value, source, result, state.emit)
+
+
+def _same(array: np.ndarray) -> tuple[np.ndarray]:
+    return (array,)
 
 
 def values_of(state: Layouts) -> Mapping[str, View]:

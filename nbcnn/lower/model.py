@@ -73,7 +73,7 @@ class Model:
         self._program = Program(plan, threads)
         self._program.plan(batch)
 
-    def __call__(self, *args: Any, **named: Any) -> np.ndarray | dict[str, np.ndarray]:
+    def __call__(self, /, *args: Any, **named: Any) -> np.ndarray | dict[str, np.ndarray]:
         """Run one inference.
 
         Inputs by position or name: NumPy arrays, or anything with ``__array__`` or DLPack, of the
@@ -119,7 +119,7 @@ class Model:
         """Bytes of the plan of a batch size, by purpose."""
         return self._notes(batch).memory
 
-    def profile(self, *args: Any, repeats: int = 20, **named: Any) -> list[StepTime]:
+    def profile(self, /, *args: Any, repeats: int = 20, **named: Any) -> list[StepTime]:
         """Time every step by itself, in order, ``repeats`` times; rows in order of execution."""
         batch, inputs = self._inputs(args, named)
         plan = self._program.plan(batch)
@@ -152,7 +152,7 @@ class Model:
             )
         return rows
 
-    def tap(self, *args: Any, values: Iterable[str] | None = None, **named: Any) -> dict[str, np.ndarray]:
+    def tap(self, /, *args: Any, values: Iterable[str] | None = None, **named: Any) -> dict[str, np.ndarray]:
         """Run, and return inner values by name in their logical shape (all that are kept, or ``values``).
 
         Values are kept by ``compile(..., taps=names)``, which may name values inside fused nodes too, and by
@@ -166,14 +166,15 @@ class Model:
         notes: Lowered = plan.notes
         found = {}
         for value in names:
-            view, shape = notes.values[value], self._type(value).extents(batch)
+            view, type_ = notes.values[value], self._type(value)
+            shape = type_.extents(batch)
             if view.buffer.place == "input":
                 found[value] = inputs[view.buffer.name].reshape(shape)
             elif view.buffer.array is not None:
                 found[value] = view.buffer.array.reshape(shape)
             else:
                 offset = notes.offsets[view.buffer] + 4 * view.offset
-                found[value] = _logical(context.read, view, shape, offset)
+                found[value] = _logical(context.read, view, shape, type_.dtype, offset)
         self._program.release(plan, context)
         return found | {k: v for k, v in outputs.items() if values is None}
 
@@ -257,7 +258,7 @@ def _fits(shape: tuple[int, ...], wanted: tuple[Dim, ...]) -> bool:
 
 def _computes(step: Step | PythonStep) -> bool:
     """Whether a step computes its node, rather than moving a value for it."""
-    return isinstance(step, PythonStep) or not step.conversion
+    return not step.conversion
 
 
 def _pieces(plan: Plan) -> list[int | PythonCall]:
@@ -267,10 +268,12 @@ def _pieces(plan: Plan) -> list[int | PythonCall]:
     return pieces
 
 
-def _logical(read: Callable[..., np.ndarray], view: View, shape: tuple[int, ...], offset: int) -> np.ndarray:
+def _logical(
+    read: Callable[..., np.ndarray], view: View, shape: tuple[int, ...], dtype: str, offset: int
+) -> np.ndarray:
     """A copy of a value in its logical (NCHW) shape."""
     if view.layout.kind == "plain":
-        return read(offset, shape, np.empty(shape, np.float32).strides).copy()
+        return read(offset, shape, None, dtype).copy()
     c, h, w = view.layout.image  # type: ignore[misc]
     pixel, image = 4 * view.pitch, 4 * view.image_stride
     found = read(offset, (shape[0], c, h, w), (image, 4, pixel * w, pixel))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nbcnn.ir.graph import Graph, Node
-from nbcnn.ir.types import Dim
+from nbcnn.ir.types import BATCH, Dim
 from nbcnn.kernels.base import PLAIN, Emit, Kernel, Layout, Site, Step, View
 from nbcnn.ops.fused import Fused
 from nbcnn.options import CompileOptions
@@ -68,9 +68,9 @@ def select(graph: Graph, table: tuple[Kernel, ...], target: Target, options: Com
 
 
 def batch_axis(graph: Graph) -> Dim:
-    """The leading extent of the graph's first input: ``N``, or a number where it is fixed."""
-    shape = next(iter(graph.inputs.values())).shape
-    return shape[0] if shape else 1
+    """``N`` where any input of the graph begins with it, else the leading number of the first."""
+    leading = [type_.shape[0] for type_ in graph.inputs.values() if type_.shape]
+    return BATCH if BATCH in leading or not leading else leading[0]
 
 
 def choose(

@@ -82,9 +82,11 @@ class Context:
             address = arrays[external.name].__array_interface__["data"][0]
             self.args[external.index] = address + external.offset
 
-    def read(self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
-        """A float32 view of the arena at ``offset`` bytes; strides in bytes."""
-        return np.ndarray(shape, np.float32, self.arena, offset, strides)
+    def read(
+        self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...] | None, dtype: str = "float32"
+    ) -> np.ndarray:
+        """A view of the arena at ``offset`` bytes; strides in bytes (None: contiguous)."""
+        return np.ndarray(shape, dtype, self.arena, offset, strides)
 
 
 class Program:

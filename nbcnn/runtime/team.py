@@ -13,11 +13,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from nbcnn.options import MOST_THREADS
 from nbcnn.runtime import codecache
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import detect
-
-MOST_PARTS = 4096
 
 _SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_ssize_t, ctypes.c_ssize_t, ctypes.c_ssize_t)
 _IDLE = 5000  # pauses, some 0.1-0.3 ms: a serving loop stays awake, an idle program sleeps
@@ -35,7 +34,7 @@ class Team:
     def __init__(self) -> None:
         self._lead = native("team_code", "lead")
         self._attend = native("team_code", "attend")
-        self._memory = np.zeros((MOST_PARTS + 2) * 16 + 16, np.int64)
+        self._memory = np.zeros((MOST_THREADS + 2) * 16 + 16, np.int64)
         address = self._memory.ctypes.data
         self._block = address + -address % 128
         self._bells: list[threading.Lock] = []  # one per worker, held while it may sleep
@@ -45,8 +44,8 @@ class Team:
 
     def run(self, table: int, steps: int, parts: int) -> None:
         """Walk the table at this address. Concurrent callers queue: two teams would only fight."""
-        if parts > MOST_PARTS:
-            raise ValueError(f"at most {MOST_PARTS} parts, not {parts}")
+        if parts > MOST_THREADS:
+            raise ValueError(f"at most {MOST_THREADS} parts, not {parts}")
         with self._region:
             while len(self._bells) < min(parts, os.cpu_count() or 1) - 1:
                 self._start()

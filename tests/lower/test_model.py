@@ -95,7 +95,19 @@ def test_wrong_names_and_counts_are_refused(model) -> None:
         model(imagge=images(1))
 
 
-@pytest.mark.parametrize("options", [{"threads": 0}, {"threads": True}, {"thread": 2}, {"precision": "f8"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"threads": 0},
+        {"threads": True},
+        {"threads": 5000},
+        {"thread": 2},
+        {"precision": "f8"},
+        {"precision": None},
+        {"winograd": "no"},
+        {"target": 5},
+    ],
+)
 def test_wrong_options_are_refused(graph, options) -> None:
     with pytest.raises(OptionError):
         nbcnn.compile(graph, **options)

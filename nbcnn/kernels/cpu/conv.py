@@ -208,6 +208,8 @@ class HaloConv(Kernel):
         if isinstance(found, str):
             return found
         conv: Conv2d = found[0].op  # type: ignore[assignment]
+        if found[1].residual == site.data[0]:
+            return "its input is added to its result, and cannot lie inside a border for that"
         channels = int(site.in_types[0].shape[1])
         if channels > HALO_CHANNELS:
             return f"{channels} input channels: above {HALO_CHANNELS} reading whole vectors is better"
@@ -270,7 +272,10 @@ class Dense(Kernel):
         return site.macs / (1e9 * target.lanes)
 
     def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
-        return layout.kind == "nhwc" if slot == 0 else super().accepts(site, slot, layout)
+        _, tail = epilogue.matched(site, "dense")
+        if slot > 0 or tail.residual == site.data[0]:  # what is added must lie as the result does
+            return super().accepts(site, slot, layout)
+        return layout.kind == "nhwc"
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (out,) = outs

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nbcnn.errors import NbcnnError
 from nbcnn.ir.weight import Weight
 from nbcnn.kernels.base import Store, empty_aligned, round_up
 
 OUTSIDE = np.iinfo(np.int32).min
 """Table entry of a row that lies in the padding: the kernel reads zeros."""
+
+MOST_ENTRIES = 1 << 30
+"""Of one table: 4 GiB."""
 
 
 def panels(
@@ -83,17 +87,16 @@ def table(window: Window, mr: int, store: Store) -> np.ndarray:
 
     def make() -> np.ndarray:
         blocks = -(-window.rows // mr)
-        out = np.minimum(np.arange(blocks * mr), window.rows - 1)
         (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.stride, window.dilation
+        _check(window.height * window.row, blocks * mr * kh * kw)
+        out = np.minimum(np.arange(blocks * mr), window.rows - 1)
         y = (out // window.out_width * sh - window.top)[:, None] + np.arange(kh) * dh
         x = (out % window.out_width * sw - window.left)[:, None] + np.arange(kw) * dw
         inside_y, inside_x = (y >= 0) & (y < window.height), (x >= 0) & (x < window.width)
-        offsets = y[:, :, None] * window.row + x[:, None, :] * window.pitch
-        inside = inside_y[:, :, None] & inside_x[:, None, :]
-        if int(offsets.max()) * 4 >= 1 << 33:
-            raise OverflowError(f"a plane of {offsets.max()} floats is beyond 32-bit offsets")
-        flat = np.where(inside, offsets, OUTSIDE).astype(np.int32).reshape(blocks, mr, kh * kw)
-        return np.ascontiguousarray(flat.transpose(0, 2, 1))
+        rows = np.where(inside_y, y * window.row, 0).astype(np.int32)
+        offsets = rows[:, :, None] + np.where(inside_x, x * window.pitch, 0).astype(np.int32)[:, None, :]
+        offsets[~(inside_y[:, :, None] & inside_x[:, None, :])] = OUTSIDE
+        return np.ascontiguousarray(offsets.reshape(blocks, mr, kh * kw).transpose(0, 2, 1))
 
     return store.get(("tables", window, mr), make)
 
@@ -102,7 +105,16 @@ def linear_table(count: int, stride: int, taps: tuple[int, ...], store: Store) -
     """Offsets int32 [1, taps, count] of rows ``stride`` floats apart, each tap shifted by its offset."""
 
     def make() -> np.ndarray:
+        _check(max(taps) + count * stride, count * len(taps))
         offsets = np.asarray(taps)[:, None] + np.arange(count) * stride
         return offsets.astype(np.int32)[None]
 
     return store.get(("tables", "linear", count, stride, taps), make)
+
+
+def _check(reach: int, entries: int) -> None:
+    """Refuse a table whose offsets do not fit in 32 bits, or that would itself fill the memory."""
+    if reach >= 1 << 31:
+        raise NbcnnError(f"images of {reach:,} floats are too large: offsets have 32 bits")
+    if entries > MOST_ENTRIES:
+        raise NbcnnError(f"kernel and image are too large: {entries:,} offsets, over the limit of 2**30")
