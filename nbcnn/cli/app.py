@@ -37,6 +37,9 @@ class Verbs(TyperGroup):
             except NbcnnError as error:
                 _say("error", str(error))
                 raise typer.Exit(MISTAKE) from None
+            except MemoryError as error:
+                _say("error", f"not enough memory: {error}")
+                raise typer.Exit(MISTAKE) from None
             except KeyboardInterrupt:
                 raise typer.Exit(INTERRUPTED) from None
             except BrokenPipeError:

@@ -33,9 +33,12 @@ def check_classifier(graph: Graph) -> None:
 def best(graph: Graph, scores: np.ndarray, top: int) -> list[list[Guess]]:
     """The ``top`` likeliest classes of each row of ``scores``, the result of ``graph``.
 
-    Scores become probabilities by a softmax, unless the graph ends with one.
+    Scores become probabilities by a softmax, unless the graph ends with one. Raises InputError for
+    scores that have none: NaN, or infinity.
     """
     rows = scores.reshape(scores.shape[0], -1).astype(np.float64)
+    if not np.isfinite(rows.max(initial=0.0)):
+        raise InputError(f"model '{graph.name}' gives NaN or infinite scores for this image")
     if not _ends_with_softmax(graph):
         rows = np.exp(rows - rows.max(axis=1, keepdims=True))
         rows /= rows.sum(axis=1, keepdims=True)

@@ -111,7 +111,11 @@ class TensorFile:
             values = (values.astype(np.uint32) << 16).view(np.float32)
         if entry.dtype in FLOATS and not _finite(values):
             self.fail(f"tensor '{name}' holds NaN or infinity")
-        return values.astype(dtype, copy=False)
+        with np.errstate(over="ignore"):
+            result = values.astype(dtype, copy=False)
+        if result.itemsize < values.itemsize and not _finite(result):
+            self.fail(f"tensor '{name}' holds numbers that are too large for {dtype}")
+        return result
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -122,6 +122,8 @@ def _types(item: Item, what: str, symbols: Mapping[str, int]) -> dict[str, Tenso
             if isinstance(value, str) and _SYMBOL.fullmatch(value):
                 free.add(value)
                 value = symbols.get(value, value)
+                if value == BATCH and (extents or what != "inputs"):
+                    extent.fail(f"'{BATCH}' is the batch: it stands first, and in inputs only")
                 if isinstance(value, str) and value != BATCH:
                     extent.fail(f"the extent '{value}' of '{key}' is open: give shapes={{'{value}': ...}}")
             elif type(value) is not int or not 1 <= value <= MAX_EXTENT:

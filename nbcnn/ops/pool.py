@@ -18,6 +18,9 @@ from nbcnn.ir.op import Op, Sample
 from nbcnn.ir.types import TensorType
 from nbcnn.ops import rounding, window
 
+MOST_WINDOWS = 1 << 24
+"""Along one axis: far beyond any image, and small enough to look at each of them."""
+
 
 class _Window(Op):
     """What max and average pooling share; both are frozen dataclasses with these fields."""
@@ -45,9 +48,11 @@ class _Window(Op):
         pads = self.pads(types[0])
         out = window.output_size((h, w), pads, self.kernel, self.stride, self.dilation, self.ceil_mode)
         for i, axis in enumerate(("height", "width")):
+            if out[i] > MOST_WINDOWS:
+                raise ShapeError(f"{self.name} has {out[i]:,} windows along the {axis}: too many")
             first = np.arange(out[i]) * self.stride[i] - pads[i]
-            seen = first[:, None] + np.arange(self.kernel[i]) * self.dilation[i]
-            if not ((seen >= 0) & (seen < (h, w)[i])).any(axis=1).all():
+            tap = np.maximum(-(first // self.dilation[i]), 0)  # the first that is not above or left
+            if not ((tap < self.kernel[i]) & (first + tap * self.dilation[i] < (h, w)[i])).all():
                 raise ShapeError(
                     f"a window of {self.name} would see nothing but padding along the {axis} of {types[0]}"
                 )

@@ -73,6 +73,15 @@ def test_an_interrupt_exits_with_130(cli, monkeypatch) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_too_little_memory_is_one_line(cli, monkeypatch) -> None:
+    def greedy(*_, **__):
+        raise MemoryError("Unable to allocate 24 GiB")
+
+    monkeypatch.setattr("nbcnn.api.load", greedy)
+    result = cli("show", "lenet5")
+    assert (result.exit_code, result.stderr) == (2, "error: not enough memory: Unable to allocate 24 GiB\n")
+
+
 def test_a_bug_keeps_its_traceback(cli, monkeypatch) -> None:
     monkeypatch.setattr(run_verb, "compiled", lambda *_, **__: 1 // 0)
     monkeypatch.setattr("nbcnn.frontends.preprocess.load_image", lambda *_: None)

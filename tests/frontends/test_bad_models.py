@@ -22,6 +22,11 @@ CASES = {
         CONV.replace("[N, 3, 8, 8]", "{shape: [N, 3, 8, 8], dtype: float23}"),
         "unknown dtype 'float23'; did you mean 'float32'?",
     ),
+    "batch in the middle": (CONV.replace("[N, 3,", "[3, N,"), "m.yaml:3:21: 'N' is the batch: it stands first, and in inputs only"),
+    "batch of a constant": (
+        CONV.replace("nodes:", "constants: {k: [N, 3]}\nnodes:"),
+        "m.yaml:4:17: 'N' is the batch: it stands first, and in inputs only",
+    ),
     "open symbol": (CONV.replace("8, 8]", "H, 8]"), "m.yaml:3:24: the extent 'H' of 'image' is open: give shapes={'H'"),
     "output": (CONV + "outputs: [cnv]\n", "m.yaml:6:11: input 'cnv' does not exist; did you mean 'conv'?"),
     "output twice": (CONV + "outputs: [conv, conv]\n", "m.yaml:6:17: the output 'conv' is named twice"),

@@ -42,3 +42,9 @@ def test_only_a_vector_per_image_is_a_classifier() -> None:
     check_classifier(graph("global_avg_pool", shape=("N", 3, 4, 4)))
     with pytest.raises(InputError, match="'g' is no classifier"):
         check_classifier(graph("relu", shape=("N", 3, 4, 4)))
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf])
+def test_scores_that_are_no_numbers(score) -> None:
+    with pytest.raises(InputError, match="'g' gives NaN or infinite scores"):
+        best(graph("relu"), np.array([[0.0, score, 1.0]]), 1)

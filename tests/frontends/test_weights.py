@@ -51,6 +51,13 @@ def test_other_floats_are_converted(tmp_path, arrays, dtype):
     np.testing.assert_array_equal(got, arrays["conv.weight"].astype(dtype).astype("f4"))
 
 
+def test_numbers_beyond_the_models_dtype(tmp_path, arrays):
+    large = {k: a.astype("f8") for k, a in arrays.items()} | {
+        "conv.bias": np.full(SHAPES["conv.bias"], 1e300)
+    }
+    assert "tensor 'conv.bias' holds numbers that are too large for float32" in refusal(tmp_path, large)
+
+
 def raw_file(path, tensors: dict[str, tuple[str, list[int], bytes]]) -> None:
     header, data = {}, b""
     for name, (dtype, shape, raw) in tensors.items():

@@ -169,6 +169,14 @@ def test_bad_attributes_are_refused(name: str, fields: dict, word: str) -> None:
         ops.get(name)(**fields)
 
 
+def test_huge_windows_are_judged_without_listing_their_points() -> None:
+    image = TensorType(("N", 3, 28, 28))
+    huge = ops.get("max_pool")(200_000, 1, 199_999)
+    assert huge.infer(image)[0].shape == ("N", 3, 200_027, 200_027)
+    with pytest.raises(ShapeError, match="too many"):
+        ops.get("max_pool")(1 << 30, 1, (1 << 30) - 1).infer(image)
+
+
 def test_bound_sees_one_lost_term_of_a_long_sum(rng) -> None:
     dense = ops.get("dense")(1, bias=False)
     x = rng.choice([-1.0, 1.0], (1, 4096)).astype(np.float32)
