@@ -100,10 +100,10 @@ class Nbcnn:
             threads=task.threads,
             precision=task.precision,
         )
-        self._inputs: Any = inputs if len(inputs) > 1 else next(iter(inputs.values()))
+        self._inputs = [inputs[name] for name in self._graph.inputs]
 
     def run(self) -> Any:
-        return self.model(self._inputs)
+        return self.model(*self._inputs)
 
     def read(self, result: Any) -> Arrays:
         if isinstance(result, Mapping):
@@ -112,7 +112,7 @@ class Nbcnn:
 
     def profile(self) -> list[dict[str, Any]]:
         """Rows of kernel, time, share and GFLOP/s per step."""
-        return [as_row(row) for row in self.model.profile(self._inputs)]
+        return [as_row(row) for row in self.model.profile(*self._inputs)]
 
 
 class OnnxRuntime:

@@ -190,6 +190,20 @@ def test_an_engine_runs_a_model_of_two_outputs(name, tmp_path):
             assert session.precision == "float32"
 
 
+def test_nbcnn_runs_a_model_of_two_inputs(tmp_path):
+    (tmp_path / "model.yaml").write_text(
+        "format: 1\nname: two\ninputs: {b: [N, 3], a: [N, 3]}\n"
+        "nodes: [{name: sum, op: add, inputs: [a, b]}]\n"
+    )
+    task = Task(str(tmp_path))
+    module, _, name = NBCNN.factory.partition(":")
+    session = getattr(importlib.import_module(module), name)(task)
+    a, b = weights(2, 3), weights(2, 3)
+    session.compile({"a": a, "b": b})
+    np.testing.assert_array_equal(session.read(session.run())["sum"], a + b)
+    assert session.profile()
+
+
 def test_rows_are_selected_once_and_in_order():
     names = [engine.name for engine in select(["torch", "openvino", "torch"])]
     assert names == ["torch", "openvino", "openvino (default precision)"]
