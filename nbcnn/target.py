@@ -77,8 +77,8 @@ def _host_features(llvm, cpu: str) -> str:
         features = llvm.get_host_cpu_features()
     except RuntimeError:  # LLVM does not know how to ask this operating system
         return ""
-    enable = os.environ.get("NUMBA_ENABLE_AVX")
-    if not (int(enable) if enable else cpu not in _NO_AVX):
+    enable = os.environ.get("NUMBA_ENABLE_AVX", "")
+    if not (int(enable) if enable.strip().isdecimal() else cpu not in _NO_AVX):  # as Numba reads it
         for feature in features:
             if feature.startswith("avx"):
                 features[feature] = False

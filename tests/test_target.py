@@ -69,3 +69,11 @@ def test_detection_imports_no_numba():
     text = "import sys; from nbcnn.target import detect; detect(); print('numba' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_word_in_enable_avx_is_ignored_as_numba_ignores_it(monkeypatch):
+    monkeypatch.delenv("NUMBA_CPU_FEATURES", raising=False)
+    monkeypatch.delenv("NUMBA_ENABLE_AVX", raising=False)
+    expected = detect()
+    monkeypatch.setenv("NUMBA_ENABLE_AVX", "yes")
+    assert detect() == expected

@@ -73,6 +73,8 @@ def compile_object(
     ``factory`` is ``"module:function"``. Raises NbcnnError for a kernel that Numba cannot compile,
     that may raise, or that needs the Python runtime.
     """
+    if numba.config.DISABLE_JIT:
+        raise NbcnnError("NUMBA_DISABLE_JIT is set: kernels cannot be compiled")
     module_name, _, function_name = factory.partition(":")
     kernel = getattr(import_module(module_name), function_name)(**params)
     try:

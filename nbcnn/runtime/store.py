@@ -30,9 +30,10 @@ def folder() -> Path:
     chosen = os.environ.get("NBCNN_CACHE_DIR")
     if chosen:
         return Path(chosen)
-    home = _user_cache() / "nbcnn"
-    if _can_make(home):
-        return home
+    with suppress(RuntimeError):  # a user without a home, as in many containers
+        home = _user_cache() / "nbcnn"
+        if _can_make(home):
+            return home
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     return Path(tempfile.gettempdir()) / f"nbcnn-{user}"
 

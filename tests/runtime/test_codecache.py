@@ -151,6 +151,16 @@ def test_unwritable_folder_warns_once_and_works(tiny, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits")
+def test_user_without_a_home(monkeypatch):
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("NBCNN_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(store.Path, "home", nowhere)
+    assert store.folder().name.startswith("nbcnn-")
+
+
 def test_folder_that_others_may_write_is_refused(tiny, cache_dir, monkeypatch):
     call(COUNT, 0)
     cache_dir.chmod(0o777)
