@@ -114,3 +114,12 @@ def test_an_input_may_have_any_name() -> None:
     build = Builder()
     graph = build.graph(build("act", Relu(), build.input(3, name="self")))
     assert nbcnn.compile(graph, threads=1)(**{"self": np.ones((1, 3), np.float32)}).sum() == 3
+
+
+@pytest.mark.parametrize("batch", [2, 40])
+def test_long_rows_need_no_memory_for_rows_that_are_not_there(batch: int) -> None:
+    build = Builder()
+    graph = build.graph(build("dense", Dense(8), build.input(1 << 14)))
+    memory = nbcnn.compile(graph, threads=1).memory(batch)
+    assert memory.arena < 2 * memory.live_peak
+    check(graph, batch)

@@ -291,8 +291,9 @@ class Dense(Kernel):
         batch = emit.batch
         tile = dense_tile(batch, channels, k, len(taps), target)
         step = tile[0] * a.image_stride
-        offsets = packing.linear_table(tile[0], a.image_stride, taps, emit.store)
-        rows = Rows(offsets, len(taps), k, batch, 1, step, 0, a.image_stride)
+        offsets = packing.linear_table(tile[0], a.image_stride, taps, emit.store, min(batch, tile[0]))
+        past = a.image_stride if batch > tile[0] else 0
+        rows = Rows(offsets, len(taps), k, batch, 1, step, 0, past)
         filters = Filters.of(site, main, (channels, c, h, w))
         row_out = _as_rows(out)
         row_residual = _as_rows(residual) if residual else None

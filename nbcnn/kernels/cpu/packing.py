@@ -101,15 +101,21 @@ def table(window: Window, mr: int, store: Store) -> np.ndarray:
     return store.get(("tables", window, mr), make)
 
 
-def linear_table(count: int, stride: int, taps: tuple[int, ...], store: Store) -> np.ndarray:
-    """Offsets int32 [1, taps, count] of rows ``stride`` floats apart, each tap shifted by its offset."""
+def linear_table(
+    count: int, stride: int, taps: tuple[int, ...], store: Store, rows: int | None = None
+) -> np.ndarray:
+    """Offsets int32 [1, taps, count] of rows ``stride`` floats apart, each tap shifted by its offset.
+
+    After ``rows`` of them (None: ``count``) the last one stands again.
+    """
+    last = (rows or count) - 1
 
     def make() -> np.ndarray:
-        _check(max(taps) + count * stride, count * len(taps))
-        offsets = np.asarray(taps)[:, None] + np.arange(count) * stride
+        _check(max(taps) + (last + 1) * stride, count * len(taps))
+        offsets = np.asarray(taps)[:, None] + np.minimum(np.arange(count), last) * stride
         return offsets.astype(np.int32)[None]
 
-    return store.get(("tables", "linear", count, stride, taps), make)
+    return store.get(("tables", "linear", count, stride, taps, last), make)
 
 
 def _check(reach: int, entries: int) -> None:
