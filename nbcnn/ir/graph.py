@@ -17,7 +17,7 @@ import networkx as nx
 
 from nbcnn.errors import GraphError, ShapeError
 from nbcnn.ir.op import Op, Work
-from nbcnn.ir.types import TensorType
+from nbcnn.ir.types import BATCH, TensorType
 from nbcnn.ir.weight import Weight
 
 
@@ -231,6 +231,8 @@ class Graph:
 
     def _add_input(self, name: str, type_: TensorType) -> None:
         self._claim(name, "an input")
+        if BATCH in type_.shape[1:]:
+            raise ShapeError(f"'{BATCH}' is the batch: it stands first, not as in {type_}", node=name)
         self._own()
         self._nx.add_node(name, kind="input", type=type_)
         self._producer[name] = name

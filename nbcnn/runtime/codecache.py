@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 
 from nbcnn.runtime import loader, sources, store
+from nbcnn.runtime.forks import ForkSafeLock
 from nbcnn.target import Target
 
 # Numba's settings that change the code it generates.
@@ -37,7 +37,7 @@ class KernelSpec:
     fastmath: tuple[str, ...] = ()
 
 
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 _addresses: dict[tuple[KernelSpec, Target], int] = {}
 
 

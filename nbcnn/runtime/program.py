@@ -5,7 +5,6 @@ Knows neither graphs nor operators: addresses of compiled functions, blocks of a
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +13,16 @@ from typing import Any
 import numpy as np
 
 from nbcnn.runtime import driver
+from nbcnn.runtime.forks import ForkSafeLock
 
 ROW = 16
 """Bytes of a row of a step table: two addresses."""
 
 PLANS = 16
 """How many plans (batch sizes) a program keeps; the one unused for longest goes first."""
+
+_planning = ForkSafeLock()
+"""Plans are built one at a time, whichever program they are for: they share the code cache anyway."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +100,13 @@ class Program:
         self._build = build
         self._plans: OrderedDict[int, Plan] = OrderedDict()
         self._latest: tuple[int, Plan] | None = None
-        self._lock = threading.Lock()
 
     def plan(self, batch: int) -> Plan:
         """The plan of a batch size."""
         latest = self._latest
         if latest and latest[0] == batch:  # the usual case, without a lock
             return latest[1]
-        with self._lock:
+        with _planning:
             plan = self._plans.get(batch)
             if plan is None:
                 plan = self._plans[batch] = self._build(batch)

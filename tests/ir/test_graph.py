@@ -158,3 +158,8 @@ def test_unknown_names() -> None:
             look("zz")
     with pytest.raises(GraphError, match="no weight 'a'"):
         graph.weight("a")
+
+
+def test_the_batch_stands_first() -> None:
+    with pytest.raises(ShapeError, match="stands first"):
+        Graph.build("g", {"x": TensorType((3, "N"))}, [], {}, ["x"])
