@@ -230,16 +230,25 @@ def _meta(given: Given, path: Path) -> dict[str, Any]:
 
 
 def _labels(item: Item, path: Path) -> tuple[str, ...]:
-    """Names of the classes, listed or one per line of a file beside the model."""
+    """Names of the classes, listed or one per line of a file beside the model.
+
+    Printable text only: a terminal obeys control characters.
+    """
     if isinstance(item.value, list):
-        return tuple(i.text if i.text is not None else i.fail("a label must be text") for i in item.value)
+        listed = [i.text if i.text is not None else i.fail("a label must be text") for i in item.value]
+        if not all(label.isprintable() for label in listed):
+            item.fail("a label holds control characters")
+        return tuple(listed)
     file = inside(path.parent, item, "labels file")
     try:
         with file.open("rb") as stream:
             raw = stream.read(MAX_LABEL_BYTES + 1)
         if len(raw) > MAX_LABEL_BYTES:
             raise ModelFileError("is larger than 1 MiB", where=str(file))
-        return tuple(raw.decode("utf-8-sig").splitlines())
+        labels = tuple(raw.decode("utf-8-sig").splitlines())
+        if not all(label.isprintable() for label in labels):
+            raise ModelFileError("a label holds control characters", where=str(file))
+        return labels
     except (OSError, UnicodeDecodeError) as error:
         raise ModelFileError(f"cannot be read as text: {error}", where=str(file)) from None
 
