@@ -133,7 +133,7 @@ CASES = {
     "weights above": (CONV + "weights: {file: ../w.safetensors}\n", "m.yaml:6:17: weights file '../w.safetensors' leaves the folder"),
     "weights elsewhere": (CONV + "weights: {file: /etc/passwd}\n", "m.yaml:6:17: weights file '/etc/passwd' leaves the folder"),
     "labels elsewhere": (CONV + "labels: /etc/passwd\n", "m.yaml:6:9: labels file '/etc/passwd' leaves the folder"),
-    "labels that command terminals": (CONV + 'labels: ["a\e[31m"]\n', "m.yaml:6:9: a label holds control characters"),
+    "labels that command terminals": (CONV + 'labels: ["a\\e[31m"]\n', "m.yaml:6:9: a label holds control characters"),
     "shared with nothing": (
         CONV.replace("kernel: 3", "kernel: 3, weights: {weight: other.weight}"),
         "m.yaml:5:72: weight 'other.weight' is in no node above",
