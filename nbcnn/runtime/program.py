@@ -5,6 +5,7 @@ Knows neither graphs nor operators: addresses of compiled functions, blocks of a
 
 from __future__ import annotations
 
+import mmap
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ import numpy as np
 
 from nbcnn.runtime import driver
 from nbcnn.runtime.forks import ForkSafeLock
+
+HUGE = 4 << 20
+"""Arenas from this size on ask for huge pages: fewer address translations."""
 
 ROW = 16
 """Bytes of a row of a step table: two addresses."""
@@ -69,8 +73,8 @@ class Context:
     """The memory of one call at a time: an arena, and arguments that point into it."""
 
     def __init__(self, plan: Plan) -> None:
-        raw = np.empty(plan.arena_bytes + 64, np.uint8)
-        self.arena = raw[-raw.ctypes.data % 64 :][: plan.arena_bytes]
+        # Pages of its own: freed at once with the context, where the heap would keep holes of them.
+        self.arena = np.frombuffer(_pages(max(plan.arena_bytes, 1)), np.uint8)
         self.base = self.arena.ctypes.data
         self.args = plan.args.copy()
         self.args[plan.relocations] += self.base
@@ -90,6 +94,16 @@ class Context:
     ) -> np.ndarray:
         """A view of the arena at ``offset`` bytes; strides in bytes (None: contiguous)."""
         return np.ndarray(shape, dtype, self.arena, offset, strides)
+
+
+def _pages(nbytes: int) -> mmap.mmap:
+    """Zeroed pages that a forked child does not share."""
+    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows: no fork, and no flags
+        return mmap.mmap(-1, nbytes)
+    pages = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if nbytes >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    return pages
 
 
 class Program:
