@@ -2,8 +2,8 @@
 
     python benchmarks/run.py [--models resnet50,...] [--threads 1,2] [--time 5] [--against ...]
 
-Writes ``results/MODEL-THREADSt.json`` and the table ``results/README.md`` beside this file; the
-table holds every result in the folder, so that models can be measured one at a time.
+Writes ``results/MODEL-THREADSt.json`` and the table ``results/README.md`` beside this file, and the
+same table into the project's README; it holds every result in the folder, so that models can be measured one at a time.
 
 To reproduce: ``pip install -e '.[peers]'`` on an idle machine, then the line above (about a minute a
 model and thread count). Each engine runs in a process of its own; they take turns in blocks of half
@@ -27,6 +27,8 @@ from nbcnn.errors import NbcnnError
 
 CASES = ("resnet50", "resnet18", "mobilenet_v2", "vgg16", "alexnet", "squeezenet1_1")
 RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- results: benchmarks/run.py writes what follows -->", "<!-- end of results -->"
 DEFAULTS = Job("")
 
 
@@ -55,7 +57,9 @@ def main() -> int:
             report.show(result)
             report.write_json(result, RESULTS / f"{model}-{threads}t.json")
     found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-*t.json"))]
-    (RESULTS / "README.md").write_text(markdown(found))
+    table = markdown(found)
+    (RESULTS / "README.md").write_text(table)
+    README.write_text(in_readme(README.read_text(), table))
     return status
 
 
@@ -79,6 +83,14 @@ def markdown(reports: list[dict[str, Any]]) -> str:
         means = [mean([e["ratio"] for r in group for e in r["engines"] if e["name"] == n]) for n in names]
         parts.append("| " + " | ".join(["geometric mean", "", "", *means]) + " |")
     return "\n".join(parts) + "\n"
+
+
+def in_readme(readme: str, table: str) -> str:
+    """The project's README with the tables of results between its two markers."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    tables = table.partition("\n\n")[2].replace("\n## ", "\n### ")
+    return f"{before}{BEGIN}\n\n{tables}\n{END}{after}"
 
 
 def machine(report: dict[str, Any]) -> str:

@@ -29,3 +29,12 @@ def test_the_table_has_a_part_per_thread_count_and_geometric_means(script):
     assert "| a | 1 | 12.25 | 1.00 [0.90-1.10] | 2.00 [1.90-2.10] |" in text
     assert "| b | 1 | 12.25 | 4.00 [3.90-4.10] | - |" in text
     assert "| geometric mean |  |  | 2.00 | 2.00 |" in text
+
+
+def test_the_table_replaces_the_one_before(script) -> None:
+    readme = f"# nbcnn\n\n{script.BEGIN}\nold\n{script.END}\n\n## More\n"
+    once = script.in_readme(readme, "# Results\n\nRatio.\n\n## A machine\n\n| a |\n")
+    assert "old" not in once
+    assert "### A machine" in once
+    assert once.endswith("## More\n")
+    assert script.in_readme(once, "# Results\n\nRatio.\n\n## A machine\n\n| a |\n") == once
