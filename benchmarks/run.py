@@ -3,7 +3,8 @@
     python benchmarks/run.py [--models resnet50,...] [--threads 1,2] [--time 5] [--against ...]
 
 Writes ``results/MODEL-THREADSt.json`` and the table ``results/README.md`` beside this file, and the
-same table into the project's README; it holds every result in the folder, so that models can be measured one at a time.
+same table into the project's README; it holds every result in the folder, so that models can be
+measured one at a time.
 
 To reproduce: ``pip install -e '.[peers]'`` on an idle machine, then the line above (about a minute a
 model and thread count). Each engine runs in a process of its own; they take turns in blocks of half
