@@ -55,7 +55,7 @@ class CacheError(NbcnnError):
 
 def nearest(word: str, choices: Iterable[str]) -> str:
     """A hint for an unknown ``word``: ``"; did you mean 'relu6'?"``, or the choices when few, or nothing."""
-    known = sorted(choices)
+    known = sorted(set(choices))
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f"; did you mean '{close[0]}'?"
