@@ -254,3 +254,19 @@ def test_repeat_runs_until_unchanged_or_its_maximum():
 def test_none_is_the_same_graph():
     graph = dropouts(1)
     assert optimize(graph, "none") is graph
+
+
+@dataclass(frozen=True)
+class Reads(Pass):
+    """Reads a weight that turns out to be broken."""
+
+    name: ClassVar[str] = "reads"
+    contract: ClassVar = EXACT
+
+    def run(self, rw: Rewriter) -> None:
+        raise ModelFileError("holds NaN", where="w.safetensors")
+
+
+def test_a_broken_weights_file_is_not_the_fault_of_the_pass_that_reads_it():
+    with pytest.raises(ModelFileError, match=r"^w.safetensors: holds NaN$"):
+        optimize(dropouts(1), Reads())
