@@ -247,5 +247,6 @@ def test_digits_on_its_held_out_images():
     exec(compile(script.read_text(), str(script), "exec"), scope)
     _, images, _, labels = scope["data"]()
     assert len(labels) == 360
-    scores = run(nbcnn.load("digits"), images)["fc"]
-    assert (scores.argmax(1) == labels).mean() >= 0.97
+    graph = nbcnn.load("digits")
+    for scores in (run(graph, images)["fc"], nbcnn.compile(graph)(images)):
+        assert (scores.argmax(1) == labels).mean() >= 0.97
