@@ -7,8 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from nbcnn.ir import Op, TensorType
+
+# The same examples in every run, so that a change is judged by what it changed; .ci/full searches on.
+settings.register_profile("fixed", derandomize=True, database=None)
+settings.register_profile("search")
+settings.load_profile("fixed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

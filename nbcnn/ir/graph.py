@@ -165,11 +165,6 @@ class Graph:
     def is_output(self, value: str) -> bool:
         return value in self.outputs.values()
 
-    def sole_reader(self, value: str) -> Node | None:
-        """The one node that reads ``value``, if nothing else does and it is no graph output."""
-        readers = list(islice(self.each_reader(value), 2))
-        return readers[0][0] if len(readers) == 1 and not self.is_output(value) else None
-
     def type(self, value: str) -> TensorType:
         """The type of a value; raises GraphError when there is no such value."""
         try:

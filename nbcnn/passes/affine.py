@@ -55,14 +55,20 @@ Changed = dict[str, np.ndarray]
 
 
 def fold(rw: Rewriter, kind: Kind) -> None:
-    """Fold every node of ``kind`` into the layer before it, then those left into the layer behind."""
-    names = [node.name for node in rw.graph.nodes]
-    for name in names:
-        if not _fold(rw, rw.graph.node(name), kind, _layer_before, _after):
-            return
-    for name in reversed(names):
-        if name in rw.graph and not _fold(rw, rw.graph.node(name), kind, _layer_behind, _before):
-            return
+    """Fold every node of ``kind`` into the layer before it, then those left into the layer behind.
+
+    Again until nothing changes: a fold may take away the other reader that kept an earlier one back.
+    """
+    done = -1
+    while done < len(rw.rewrites):
+        done = len(rw.rewrites)
+        names = [node.name for node in rw.graph.nodes]
+        for name in names:
+            if not _fold(rw, rw.graph.node(name), kind, _layer_before, _after):
+                return
+        for name in reversed(names):
+            if name in rw.graph and not _fold(rw, rw.graph.node(name), kind, _layer_behind, _before):
+                return
 
 
 def slots(graph: Graph, node: Node) -> dict[str, str]:

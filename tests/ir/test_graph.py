@@ -46,9 +46,6 @@ def test_reading() -> None:
     assert graph.producer("x") is None
     assert [(n.name, slot) for n, slot in graph.readers("c")] == [("d", 1)]
     assert {n.name for n, _ in graph.readers("a")} == {"b", "c"}
-    assert graph.sole_reader("b").name == "d"
-    assert graph.sole_reader("a") is None
-    assert graph.sole_reader("fc") is None
     assert graph.is_output("fc")
     assert graph.is_weight("fc.bias")
     assert graph.is_input("x")
@@ -63,7 +60,6 @@ def test_reading() -> None:
 def test_one_value_read_twice_by_one_node() -> None:
     graph = Graph.build("twice", {"x": ROW}, [node("y", ADD, "x", "x")], {}, ["y"])
     assert [slot for _, slot in graph.readers("x")] == [0, 1]
-    assert graph.sole_reader("x") is None
 
 
 def test_statistics_are_no_parameters() -> None:

@@ -135,3 +135,13 @@ def test_limit_stops_after_so_many_rewrites():
         after, record = apply(FuseConvBn(), build.graph(x), limit)
         assert [(r.number, r.node) for r in record.rewrites] == [(i, f"bn{i}") for i in range(1, limit + 1)]
         assert every_op(after).count("batch_norm") == 3 - limit
+
+
+def test_a_fold_that_takes_away_the_other_reader_lets_the_next_one_happen():
+    build = Builder("float64")
+    conv = build("conv", Conv2d(4, 1), build.input(3, 8, 8))
+    build("dead", Conv2d(5, 1), build("first", BatchNorm(), conv))  # folds behind, and nothing reads it
+    graph = build.graph(build("second", BatchNorm(), conv))
+    after, record = apply(FuseConvBn(), graph)
+    assert [n.name for n in after.nodes] == ["second"]
+    assert [w.node for w in record.rewrites] == ["first", "second"]
