@@ -147,11 +147,6 @@ class Filters:
         return cls(weights[0], bias, tuple(shape), groups, flip)  # type: ignore[arg-type]
 
 
-def _views(site: Site, ins: tuple[View, ...], tail: Epilogue) -> tuple[View, View | None]:
-    residual = ins[site.data.index(tail.residual)] if tail.residual else None
-    return ins[0], residual
-
-
 class IndirectConv(Kernel):
     """Any convolution of an NHWC image (grouped ones too)."""
 
@@ -174,7 +169,7 @@ class IndirectConv(Kernel):
         (out,) = outs
         main, tail = epilogue.matched(site, "conv2d")
         conv: Conv2d = main.op  # type: ignore[assignment]
-        a, residual = _views(site, ins, tail)
+        a, residual = ins[0], epilogue.residual_of(site, ins, tail)
         _, c, h, w = site.in_types[0].extents(emit.batch)
         oh, ow = site.out_types[0].extents()[2:]
         k, per_group = c // conv.groups, conv.channels // conv.groups
@@ -232,7 +227,7 @@ class HaloConv(Kernel):
         (out,) = outs
         main, tail = epilogue.matched(site, "conv2d")
         conv: Conv2d = main.op  # type: ignore[assignment]
-        a, residual = _views(site, ins, tail)
+        a, residual = ins[0], epilogue.residual_of(site, ins, tail)
         _, c, h, w = site.in_types[0].extents(emit.batch)
         oh, ow = site.out_types[0].extents()[2:]
         top, left, bottom, right = a.layout.pads
@@ -280,7 +275,7 @@ class Dense(Kernel):
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (out,) = outs
         main, tail = epilogue.matched(site, "dense")
-        a, residual = _views(site, ins, tail)
+        a, residual = ins[0], epilogue.residual_of(site, ins, tail)
         features, channels = int(site.in_types[0].shape[1]), site.out_types[0].extents()[1]
         c, h, w = a.layout.image  # type: ignore[misc]
         target = emit.target

@@ -55,7 +55,7 @@ class Depthwise(Kernel):
         main, tail = epilogue.matched(site, "conv2d")
         conv: Conv2d = main.op  # type: ignore[assignment]
         a, target = ins[0], emit.target
-        residual = ins[site.data.index(tail.residual)] if tail.residual else None
+        residual = epilogue.residual_of(site, ins, tail)
         _, c, h, w = site.in_types[0].extents(emit.batch)
         oh, ow = site.out_types[0].extents()[2:]
         (kh, kw), (sh, sw) = conv.kernel, conv.stride

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nbcnn.ir.graph import Node
 from nbcnn.ir.op import Op
-from nbcnn.kernels.base import Float, Site
+from nbcnn.kernels.base import Float, Site, View
 from nbcnn.kernels.cpu.activation_ids import ACTIVATIONS
 
 NONE, BEFORE, AFTER = 0, 1, 2
@@ -92,3 +92,8 @@ def matched(site: Site, *mains: str) -> tuple[Node, Epilogue]:
     found = parse(site, *mains)
     assert not isinstance(found, str), found
     return found
+
+
+def residual_of(site: Site, ins: tuple[View, ...], tail: Epilogue) -> View | None:
+    """Where the residual of ``tail`` lies, among the operands ``ins`` of the site."""
+    return ins[site.data.index(tail.residual)] if tail.residual else None

@@ -204,7 +204,7 @@ class Winograd(Kernel):
         target, store, batch = emit.target, emit.store, emit.batch
         shape = Shape.of(self.tile, site, target)
         (mr, nv, unroll), nr = shape.block, shape.nr
-        a, residual = ins[0], ins[site.data.index(tail.residual)] if tail.residual else None
+        a, residual = ins[0], epilogue.residual_of(site, ins, tail)
         h, w = site.in_types[0].extents()[2:]
         oh, ow = site.out_types[0].extents()[2:]
         top, left, _, _ = conv.pads(site.in_types[0])
