@@ -119,9 +119,12 @@ def bound(
 
     ``factor`` multiplies the bound, for algorithms that pay more than one rounding a term. Winograd
     transforms also mix neighbours: with ``tile`` m each element gets the largest bound within m - 1
-    rows and columns (F(m x m, 3 x 3) computes m x m outputs from one tile of inputs).
+    rows and columns (F(m x m, 3 x 3) computes m x m outputs from one tile of inputs). Without a float
+    among the operands nothing may be off.
     """
     exact = [_cast(a, np.float64) for a in arrays]
+    if all(a.dtype.kind != "f" for a in exact):
+        return tuple(np.zeros(r.shape) for r in op.reference(*exact))
     unit = float(np.finfo(dtype).eps + 2 * np.finfo(np.float64).eps) / 2
     limits = op.error(exact, [np.zeros_like(a) for a in exact], unit)
     terms = op.reduction([TensorType(a.shape) for a in arrays])
@@ -143,12 +146,13 @@ def excess(
     if isinstance(results, np.ndarray):
         results = (results,)
     exact = op.reference(*(_cast(a, np.float64) for a in arrays))
-    limits = bound(op, arrays, results[0].dtype.type, factor, tile)
+    floats = [a.dtype.type for a in (*results, *arrays) if a.dtype.kind == "f"]
+    limits = bound(op, arrays, *floats[:1] or [np.float32], factor, tile)
     worst = 0.0
     for got, want, limit in zip(results, exact, limits, strict=True):
         if got.shape != want.shape:
             return np.inf
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore"):
             ratio = np.where(got == want, 0, abs(got.astype(np.float64) - want) / limit)
         worst = max(worst, float(np.nan_to_num(ratio, nan=np.inf).max(initial=0)))
     return worst

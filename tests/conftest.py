@@ -45,10 +45,20 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def operands(rng: np.random.Generator) -> Callable[..., list[np.ndarray]]:
-    """``operands(op, types, batch=1)``: random arrays for data operands of ``types``, then the weights."""
+    """``operands(op, types, batch=1)``: random arrays for data operands of ``types``, then the weights.
+
+    Integers are small, so that they may serve as indices: -4 to 3, without a sign 0 to 7.
+    """
+
+    def random(type_: TensorType, batch: int) -> np.ndarray:
+        shape, dtype = type_.extents(batch), np.dtype(type_.dtype)
+        if dtype.kind == "f":
+            return rng.standard_normal(shape).astype(dtype)
+        low, high = {"i": (-4, 4), "u": (0, 8), "b": (0, 2)}[dtype.kind]
+        return rng.integers(low, high, shape).astype(dtype)
 
     def draw(op: Op, types: Sequence[TensorType], batch: int = 1) -> list[np.ndarray]:
-        arrays = [rng.standard_normal(t.extents(batch)).astype(t.dtype) for t in types]
+        arrays = [random(t, batch) for t in types]
         for param in op.params(*types).values():
             array = rng.standard_normal(param.type.extents()).astype(param.type.dtype)
             arrays.append(abs(array) + array.dtype.type(0.1) if param.init == "running_var" else array)

@@ -97,11 +97,14 @@ class Op:
     ) -> tuple[np.ndarray, ...]:
         """Elementwise bound on |computed - exact| for an implementation of unit roundoff ``u``.
 
-        ``arrays`` are exact operands in float64, ``bounds`` how far each may already be off (the same
-        shapes, not negative). The default holds for what rounds nothing and obeys
-        |f(x + e) - f(x)| <= f(|e|): moves, maxima, relu. Everything else overrides it.
+        ``arrays`` are exact operands, floats in float64; ``bounds`` how far each may already be off (the
+        same shapes, not negative, zeros for what is no float). The default holds for what rounds nothing
+        and obeys |f(x + e) - f(x)| <= f(|e|): moves, maxima, relu. Everything else overrides it.
+        Integers and truth values are exact: operands are read as they are, results are never off.
         """
-        return self.reference(*bounds)
+        exact = zip(arrays, bounds, strict=True)
+        results = self.reference(*(e if a.dtype.kind == "f" else a for a, e in exact))
+        return tuple(r if r.dtype.kind == "f" else np.zeros(r.shape) for r in results)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
