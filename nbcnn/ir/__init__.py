@@ -5,7 +5,7 @@ from nbcnn.ir.op import Op, Param, Sample, Work
 from nbcnn.ir.rewriter import Rewriter
 from nbcnn.ir.types import BATCH, Dim, TensorType
 from nbcnn.ir.verify import verify
-from nbcnn.ir.weight import Weight
+from nbcnn.ir.weight import Sparsity, Weight
 
 __all__ = [
     "BATCH",
@@ -16,6 +16,7 @@ __all__ = [
     "Param",
     "Rewriter",
     "Sample",
+    "Sparsity",
     "TensorType",
     "Weight",
     "Work",

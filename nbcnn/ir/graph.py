@@ -257,6 +257,10 @@ class Graph:
         self._nx.nodes[node.name]["node"] = node
         self._connect(node, types)
 
+    def _replace_weight(self, name: str, weight: Weight) -> None:
+        self._own()
+        self._nx.nodes[name]["weight"] = weight
+
     def _connect(self, node: Node, types: tuple[TensorType, ...]) -> None:
         for slot, value in enumerate(node.inputs):
             self._nx.add_edge(self._producer[value], node.name, key=slot, value=value)

@@ -82,6 +82,14 @@ class Rewriter:
         self._edit()._add_weight(fresh, weight if mask is None else weight.masked(mask))
         return fresh
 
+    def replace_weight(self, name: str, weight: Weight) -> None:
+        """Put ``weight``, of the same type, in the place of the weight called ``name``."""
+        if self.graph.type(name) != weight.type:
+            raise GraphError(
+                f"a rewrite changed weight '{name}' from {self.graph.type(name)} to {weight.type}"
+            )
+        self._edit()._replace_weight(name, weight)
+
     def replace(self, name: str, op: Op, inputs: Iterable[str]) -> None:
         """Give node ``name`` another operator and operands; its values keep names, types, readers."""
         old = self.graph.node(name)

@@ -69,10 +69,12 @@ def entries(graph: Graph) -> Iterator[str]:
 
 
 def weight(name: str, given: Weight) -> str:
-    """One weight: type, where it came from, the share that its mask keeps."""
+    """One weight: type, where it came from, the share that its mask keeps, its pattern and share of zeros."""
     notes = [given.origin]
     if given.mask is not None:
         notes.append(f"density {np.count_nonzero(given.mask) / max(given.mask.size, 1):.4g}")
+    if given.sparsity is not None:
+        notes.append(f"{given.sparsity.pattern} sparse {given.sparsity.zeros:.4g}")
     if not given.trainable:
         notes.append("fixed")
     return f"weight {name} : {given.type} {', '.join(notes)}"

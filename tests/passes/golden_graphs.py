@@ -111,6 +111,13 @@ def separate_convs(b: Builder) -> Graph:
     return b.graph(b("narrow", Conv2d(1, (3, 3)), b("conv", Conv2d(16, (3, 3)), b.input(16, 6, 6))))
 
 
+def sparsify(b: Builder) -> Graph:
+    kept = np.repeat(b.rng.random((2, 4, 3, 3)) < 0.25, 4, axis=0)
+    b.weight("blocks", b.rng.normal(size=kept.shape) * kept)
+    x = b("act", Relu(), b("conv", Conv2d(8, (3, 3)), b.input(4, 6, 6), weight="blocks"))
+    return b.graph(b("fc", Dense(3), b("flat", Flatten(), b("mean", GlobalAvgPool(), x))))
+
+
 def swap_activation(b: Builder) -> Graph:
     x = b("act", Relu(), b("conv", CONV, b.input(4, 6, 6)))
     return b.graph(b("fc", Dense(3), b("flat", Flatten(), b("mean", GlobalAvgPool(), x))))
@@ -132,6 +139,7 @@ GRAPHS: dict[str, Callable[[Builder], Graph]] = {
     "merge-convs": merge_convs,
     "spatial-avg-pool": spatial_avg_pool,
     "separate-convs": separate_convs,
+    "sparsify": sparsify,
     "swap-activation": swap_activation,
 }
 """Name of a pass -> what draws its graph."""

@@ -1,0 +1,78 @@
+"""Mark weights that are mostly zeros, and say in which pattern the zeros lie.
+
+    zeros(w) / size(w) >= threshold:   w.sparsity = Sparsity(zeros, block, pattern)
+
+It looks at the values, so zeros count wherever they come from: a mask, or a model that was pruned elsewhere.
+The weights of conv2d and dense layers are looked at, those inside fused nodes too. Values stay as they are;
+the mark lets `lower` choose sparse kernels. A mark that no longer holds is renewed or taken away.
+
+A pattern holds where storing all its positions would cost at most 1 % more than the elements that are not
+zero, so a stray zero in a block does not hide the block.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from nbcnn.errors import PassError
+from nbcnn.ir import Graph, Rewriter
+from nbcnn.ops.conv2d import Conv2d
+from nbcnn.ops.dense import Dense
+from nbcnn.passes import fusing, prune_patterns
+from nbcnn.passes.base import EXACT, Pass
+
+
+@dataclass(frozen=True)
+class Sparsify(Pass):
+    """Weights of conv2d and dense with at least ``threshold`` zeros: marked with share and pattern."""
+
+    name: ClassVar[str] = "sparsify"
+    contract: ClassVar = EXACT
+
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise PassError(
+                f"pass '{self.name}', option 'threshold': must be from 0 to 1, got {self.threshold}"
+            )
+
+    def run(self, rw: Rewriter) -> None:
+        for layer in layers(rw.graph):
+            weight = rw.graph.weight(layer.weight)
+            found = prune_patterns.found(weight.array, layer.groups)
+            mark = found if found.zeros and found.zeros >= self.threshold else None
+            if mark == weight.sparsity:
+                continue
+            what = f"{found.pattern} sparse: {found.zeros:.2%} zeros" if mark else "no longer sparse"
+            if not rw.begin(layer.node, f"'{layer.weight}' is {what}"):
+                return
+            rw.replace_weight(layer.weight, weight.marked(mark))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A weight that conv2d or dense layers multiply by.
+
+    ``name`` is that of the first layer that reads it, ``node`` the graph's node that this is or stands in.
+    Output channels fall into ``groups``, those of every reader.
+    """
+
+    weight: str
+    name: str
+    node: str
+    groups: int
+
+
+def layers(graph: Graph) -> list[Layer]:
+    """Every weight of a conv2d or dense layer, those inside fused nodes too, in the order of the graph."""
+    found: dict[str, Layer] = {}
+    for node in graph.nodes:
+        for part in fusing.parts(node):
+            if isinstance(part.op, Conv2d | Dense) and graph.is_weight(part.weights[0]):
+                layer = found.get(part.weights[0]) or Layer(part.weights[0], part.name, node.name, 1)
+                groups = math.lcm(layer.groups, getattr(part.op, "groups", 1))
+                found[layer.weight] = replace(layer, groups=groups)
+    return list(found.values())
