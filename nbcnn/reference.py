@@ -141,7 +141,7 @@ def excess(
 ) -> float:
     """The largest error of ``results`` in units of its `bound`: at most 1 when all are right.
 
-    Infinite where a result is NaN or infinite and the reference is not, or shapes differ.
+    Infinite where only one of result and reference is NaN or infinite, or shapes differ.
     """
     if isinstance(results, np.ndarray):
         results = (results,)
@@ -153,7 +153,8 @@ def excess(
         if got.shape != want.shape:
             return np.inf
         with np.errstate(invalid="ignore", divide="ignore"):
-            ratio = np.where(got == want, 0, abs(got.astype(np.float64) - want) / limit)
+            same = (got == want) | ((got != got) & (want != want))  # both NaN
+            ratio = np.where(same, 0, abs(got.astype(np.float64) - want) / limit)
         worst = max(worst, float(np.nan_to_num(ratio, nan=np.inf).max(initial=0)))
     return worst
 

@@ -45,20 +45,24 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def operands(rng: np.random.Generator) -> Callable[..., list[np.ndarray]]:
-    """``operands(op, types, batch=1)``: random arrays for data operands of ``types``, then the weights.
+    """``operands(op, types, batch=1, ranges=())``: random arrays for the data operands, then the weights.
 
-    Integers are small, so that they may serve as indices: -4 to 3, without a sign 0 to 7.
+    Where ``ranges`` (`Sample.ranges`) gives no interval, floats are standard normal, and integers small,
+    so that they may serve as indices: -4 to 3, without a sign 0 to 7.
     """
 
-    def random(type_: TensorType, batch: int) -> np.ndarray:
+    def random(type_: TensorType, batch: int, interval: tuple[float, float] | None) -> np.ndarray:
         shape, dtype = type_.extents(batch), np.dtype(type_.dtype)
         if dtype.kind == "f":
-            return rng.standard_normal(shape).astype(dtype)
-        low, high = {"i": (-4, 4), "u": (0, 8), "b": (0, 2)}[dtype.kind]
-        return rng.integers(low, high, shape).astype(dtype)
+            drawn = rng.uniform(*interval, shape) if interval else rng.standard_normal(shape)
+            return drawn.astype(dtype)
+        low, high = interval or {"i": (-4, 3), "u": (0, 7), "b": (0, 1)}[dtype.kind]
+        return rng.integers(int(low), int(high) + 1, shape).astype(dtype)
 
-    def draw(op: Op, types: Sequence[TensorType], batch: int = 1) -> list[np.ndarray]:
-        arrays = [random(t, batch) for t in types]
+    def draw(
+        op: Op, types: Sequence[TensorType], batch: int = 1, ranges: Sequence[tuple[float, float]] = ()
+    ) -> list[np.ndarray]:
+        arrays = [random(t, batch, ranges[i] if ranges else None) for i, t in enumerate(types)]
         for param in op.params(*types).values():
             array = rng.standard_normal(param.type.extents()).astype(param.type.dtype)
             arrays.append(abs(array) + array.dtype.type(0.1) if param.init == "running_var" else array)

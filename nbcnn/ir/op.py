@@ -46,12 +46,15 @@ class Sample:
     """A small case that generic tests run: an operator and the types of its data operands.
 
     ``error`` is a word that the ShapeError must hold when the case is one that must be refused.
+    ``ranges`` holds, for each data operand, the closed interval that its elements are drawn from: where
+    the operator is defined (indices, a divisor, what stands under a root). Empty: any numbers.
     """
 
     op: Op
     types: tuple[TensorType, ...]
     error: str | None = None
     note: str = field(default="", compare=False)
+    ranges: tuple[tuple[float, float], ...] = ()
 
 
 class Op:

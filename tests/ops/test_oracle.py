@@ -76,8 +76,8 @@ SAMPLES = [s for name in ORACLES for s in ops.get(name).samples() if s.error is 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: f"{s.op.name}-{s.note}")
 def test_agrees_with_torch(sample: Sample, operands) -> None:
-    arrays = [a.astype(np.float64) for a in operands(sample.op, sample.types, 2)]
-    arrays[0] *= 3
+    arrays = [a.astype(np.float64) for a in operands(sample.op, sample.types, 2, sample.ranges)]
+    arrays[0] *= 1 if sample.ranges else 3
     want = ORACLES[sample.op.name](sample.op, *map(torch.from_numpy, arrays)).numpy()
     (got,) = sample.op.reference(*arrays)
     np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-13)
