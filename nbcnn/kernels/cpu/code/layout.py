@@ -33,12 +33,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
 from nbcnn.kernels.cpu.code import emit
-from nbcnn.kernels.cpu.code.emit import I32, Builder, Scalar, V, i64
+from nbcnn.kernels.cpu.code.blocks import copy, shuffle, transpose, transpose_edge, zero
+from nbcnn.kernels.cpu.code.emit import Builder, Scalar, i64
 from nbcnn.kernels.cpu.code.simd import arg, literal
 
 _CHUNK = 64
@@ -46,78 +46,6 @@ _CHUNK = 64
 
 _COPY_LANES = 16
 """Vector of make_copy: widths are arbitrary there, so any lane count serves; LLVM splits it."""
-
-
-def _at(bd: Builder, base: Scalar, floats: Scalar) -> Scalar:
-    """The address ``floats`` floats after ``base``."""
-    return bd.add(base, bd.shl(floats, i64(2)))
-
-
-# --- transposition in registers --------------------------------------------------------------
-
-
-def _shuffle(x: V, y: V, picks: list[int]) -> V:
-    """Lanes of ``x`` (0, 1, ...) and ``y`` (counted on) in the order of ``picks``."""
-    order = ir.Constant(ir.VectorType(I32, len(picks)), picks)
-    return V(x.bd, x.bd.shuffle_vector(x.v, y.v, order))
-
-
-def _transposed(rows: list[V]) -> list[V]:
-    """LANES vectors of LANES lanes, transposed: swap ever smaller off-diagonal blocks."""
-    lanes = len(rows)
-    size = lanes // 2
-    while size:
-        upper = [lanes + i - size if i & size else i for i in range(lanes)]
-        lower = [lanes + i if i & size else i + size for i in range(lanes)]
-        for i in range(lanes):
-            if not i & size:
-                x, y = rows[i], rows[i + size]
-                rows[i], rows[i + size] = _shuffle(x, y, upper), _shuffle(x, y, lower)
-        size //= 2
-    return rows
-
-
-@intrinsic(prefer_literal=True)
-def _transpose(tc, source, source_step, to, to_step, lanes):
-    """Transpose a block of LANES rows of LANES floats; rows are ``step`` bytes apart."""
-    n = literal(lanes, "LANES")
-
-    def emit_transpose(context: Any, bd: Builder, sig: Any, args: Any) -> Scalar:
-        source, source_step, to, to_step, _ = args
-        rows = [emit.load(bd, bd.add(source, bd.mul(source_step, i64(i))), n) for i in range(n)]
-        for i, row in enumerate(_transposed(rows)):
-            emit.store(bd.add(to, bd.mul(to_step, i64(i))), row)
-        return context.get_dummy_value()
-
-    word = types.intp
-    return types.void(word, word, word, word, lanes), emit_transpose
-
-
-@intrinsic(prefer_literal=True)
-def _transpose_edge(tc, source, source_step, in_rows, in_cols, to, to_step, out_rows, out_cols, lanes):
-    """The same where the block sticks out: reads in_rows x in_cols, writes out_rows x out_cols.
-
-    What is written but not read is zero.  Counts beyond LANES, or negative ones, are allowed.
-    """
-    n = literal(lanes, "LANES")
-
-    def emit_transpose(context: Any, bd: Builder, sig: Any, args: Any) -> Scalar:
-        source, source_step, in_rows, in_cols, to, to_step, out_rows, out_cols, _ = args
-
-        def cols(count: Scalar, i: int, rows: Scalar) -> Scalar:
-            return bd.select(bd.icmp_signed("<", i64(i), rows), count, i64(0))
-
-        rows = []
-        for i in range(n):
-            at = bd.add(source, bd.mul(source_step, i64(i)))
-            rows.append(emit.load_first(bd, at, cols(in_cols, i, in_rows), n))
-        for i, row in enumerate(_transposed(rows)):
-            at = bd.add(to, bd.mul(to_step, i64(i)))
-            emit.store_first(at, row, cols(out_cols, i, out_rows))
-        return context.get_dummy_value()
-
-    word = types.intp
-    return types.void(*[word] * 8, lanes), emit_transpose
 
 
 @intrinsic(prefer_literal=True)
@@ -129,73 +57,16 @@ def _interleave_3(tc, source, plane, to, n, lanes):
         source, plane, to, n, _ = args
         r, g, b = (emit.load_first(bd, bd.add(source, bd.mul(plane, i64(c))), n, count) for c in range(3))
         wide = list(range(2 * count))
-        rg, b = _shuffle(r, g, wide), _shuffle(b, b, wide)
+        rg, b = shuffle(r, g, wide), shuffle(b, b, wide)
         floats = bd.mul(n, i64(3))
         for k in range(3):
             picks = [e % 3 * count + e // 3 for e in range(k * count, (k + 1) * count)]
             rest = bd.sub(floats, i64(k * count))
-            emit.store_first(bd.add(to, i64(4 * k * count)), _shuffle(rg, b, picks), rest)
+            emit.store_first(bd.add(to, i64(4 * k * count)), shuffle(rg, b, picks), rest)
         return context.get_dummy_value()
 
     word = types.intp
     return types.void(word, word, word, word, lanes), emit_interleave
-
-
-# --- runs of floats --------------------------------------------------------------------------
-# Intrinsics rather than njit helpers: Numba compiles each of those to machine code by itself.
-
-
-@intrinsic(prefer_literal=True)
-def _zero(tc, to, pixels, fill, pitch, lanes):
-    """Zeros to the first ``fill`` floats of ``pixels`` pixels."""
-    n = literal(lanes, "LANES")
-
-    def emit_zero(context: Any, bd: Builder, sig: Any, args: Any) -> Scalar:
-        to, pixels, fill, pitch, _ = args
-        dense = bd.icmp_signed("==", fill, pitch)  # then all pixels are one run
-        runs, floats = bd.select(dense, i64(1), pixels), bd.select(dense, bd.mul(pixels, fill), fill)
-
-        def run(r: Scalar, _: list[Scalar]) -> list[Scalar]:
-            start = bd.mul(r, pitch)
-
-            def some(i: Scalar, _: list[Scalar]) -> list[Scalar]:
-                emit.store_first(_at(bd, to, bd.add(start, i)), emit.zero(bd, n), bd.sub(floats, i))
-                return []
-
-            return emit.loop(bd, i64(0), floats, n, [], some)
-
-        emit.loop(bd, i64(0), runs, 1, [], run)
-        return context.get_dummy_value()
-
-    word = types.intp
-    return types.void(word, word, word, word, lanes), emit_zero
-
-
-@intrinsic(prefer_literal=True)
-def _copy(tc, source, to, floats, lanes):
-    """``floats`` floats from ``source``."""
-    n = literal(lanes, "LANES")
-
-    def emit_copy(context: Any, bd: Builder, sig: Any, args: Any) -> Scalar:
-        source, to, floats, _ = args
-        rest = bd.srem(floats, i64(n))
-        whole = bd.sub(floats, rest)
-
-        def vector(i: Scalar, _: list[Scalar]) -> list[Scalar]:
-            emit.store(_at(bd, to, i), emit.load(bd, _at(bd, source, i), n))
-            return []
-
-        emit.loop(bd, i64(0), whole, n, [], vector)
-        with bd.if_then(bd.icmp_signed(">", rest, i64(0))):
-            tail = emit.load_first(bd, _at(bd, source, whole), rest, n)
-            emit.store_first(_at(bd, to, whole), tail, rest)
-        return context.get_dummy_value()
-
-    word = types.intp
-    return types.void(word, word, word, lanes), emit_copy
-
-
-# --- kernels ---------------------------------------------------------------------------------
 
 
 def make_from_nchw(LANES: int) -> Callable[[int, int, int], None]:
@@ -226,25 +97,25 @@ def make_from_nchw(LANES: int) -> Callable[[int, int, int], None]:
                 before, pixels, after = 0, min(_CHUNK, plane - first), 0
                 source_line += 4 * first
                 to += 4 * first * pitch
-            _zero(to, before, fill, pitch, LANES)
+            zero(to, before, fill, pitch, LANES)
             to += 4 * before * pitch
             if C == 3 and pitch == 3:
                 for p in range(0, pixels, LANES):
                     _interleave_3(source_line + 4 * p, 4 * plane, to + 12 * p, min(LANES, pixels - p), LANES)
             elif pitch == 1:
-                _copy(source_line, to, pixels, LANES)
+                copy(source_line, to, pixels, LANES)
             else:
                 for c in range(0, fill, LANES):
                     for p in range(0, pixels, LANES):
                         here, there = source_line + 4 * (c * plane + p), to + 4 * (p * pitch + c)
                         if c + LANES <= C and p + LANES <= pixels:
-                            _transpose(here, 4 * plane, there, 4 * pitch, LANES)
+                            transpose(here, 4 * plane, there, 4 * pitch, LANES)
                         else:
                             rest = pixels - p
-                            _transpose_edge(
+                            transpose_edge(
                                 here, 4 * plane, C - c, rest, there, 4 * pitch, rest, fill - c, LANES
                             )
-            _zero(to + 4 * pixels * pitch, after, fill, pitch, LANES)
+            zero(to + 4 * pixels * pitch, after, fill, pitch, LANES)
 
     return from_nchw
 
@@ -257,7 +128,7 @@ def make_to_nchw(LANES: int) -> Callable[[int, int, int], None]:
         pitch, in_image, out_image = arg(args, 5), arg(args, 6), arg(args, 7)
         if pixels == 1:  # already in order: features before a fully connected layer, logits
             for image in range(images * part // parts, images * (part + 1) // parts):
-                _copy(source + 4 * image * in_image, out + 4 * image * out_image, C, LANES)
+                copy(source + 4 * image * in_image, out + 4 * image * out_image, C, LANES)
             return
         # Blocks of LANES x LANES, pixels innermost: few channels or few pixels share out alike.
         across, down = (pixels + LANES - 1) // LANES, (C + LANES - 1) // LANES
@@ -271,12 +142,10 @@ def make_to_nchw(LANES: int) -> Callable[[int, int, int], None]:
             at = source + 4 * (image * in_image + p * pitch + c)
             to = out + 4 * (image * out_image + c * pixels + p)
             if c + LANES <= C and p + LANES <= pixels:
-                _transpose(at, 4 * pitch, to, 4 * pixels, LANES)
+                transpose(at, 4 * pitch, to, 4 * pixels, LANES)
             else:
                 # Pad lanes may be loaded, as they are not stored: masked loads can be very slow.
-                _transpose_edge(
-                    at, 4 * pitch, pixels - p, pitch - c, to, 4 * pixels, C - c, pixels - p, LANES
-                )
+                transpose_edge(at, 4 * pitch, pixels - p, pitch - c, to, 4 * pixels, C - c, pixels - p, LANES)
             block += 1
             p += LANES
             if p >= pixels:
@@ -292,14 +161,14 @@ def make_to_nchw(LANES: int) -> Callable[[int, int, int], None]:
 def make_copy() -> Callable[[int, int, int], None]:
     """Rows of any width and alignment, as in a concatenation of odd channel counts."""
 
-    def copy(args, part, parts):
+    def copy_rows(args, part, parts):
         source, out, rows, width = arg(args, 0), arg(args, 1), arg(args, 2), arg(args, 3)
         in_pitch, out_pitch = arg(args, 4), arg(args, 5)
         first, last = rows * part // parts, rows * (part + 1) // parts
         if in_pitch == out_pitch == width:
-            _copy(source + 4 * first * width, out + 4 * first * width, (last - first) * width, _COPY_LANES)
+            copy(source + 4 * first * width, out + 4 * first * width, (last - first) * width, _COPY_LANES)
             return
         for row in range(first, last):
-            _copy(source + 4 * row * in_pitch, out + 4 * row * out_pitch, width, _COPY_LANES)
+            copy(source + 4 * row * in_pitch, out + 4 * row * out_pitch, width, _COPY_LANES)
 
-    return copy
+    return copy_rows
