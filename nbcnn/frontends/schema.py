@@ -137,6 +137,11 @@ def json_schema() -> dict[str, Any]:
         },
         "required": ["name", "block"],
     }
+    by_parameter = {
+        "type": "object",
+        "properties": {"name": _NAME, "op": _PARAMETER, "inputs": _NAMES, "outputs": _NAMES},
+        "required": ["name", "op"],
+    }
     block = _object(
         {"params": {"type": "object"}, "inputs": _NAMES, "nodes": nodes, "outputs": _NAMES}, ["nodes"]
     )
@@ -167,7 +172,7 @@ def json_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "nbcnn model",
         **root,
-        "$defs": {"node": {"anyOf": [*entries, instance]}},
+        "$defs": {"node": {"anyOf": [*entries, by_parameter, instance]}},
     }
 
 
@@ -177,7 +182,7 @@ def _object(properties: dict[str, Any], required: list[str] | None = None) -> di
 
 
 def _entry(name: str, body: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a node of op ``name``; a block's parameter may stand for any attribute."""
+    """The schema of a node of op ``name``; a block's parameter may stand for any attribute, or part of one."""
     weights = {"type": "object", "additionalProperties": _NAME}
     properties: dict[str, Any] = {
         "name": _NAME,
@@ -193,6 +198,17 @@ def _entry(name: str, body: dict[str, Any]) -> dict[str, Any]:
     else:
         own = attributes(ops.get(name)).model_json_schema()
         for key, value in own.get("properties", {}).items():
-            properties[key] = {"anyOf": [value, _PARAMETER]}
+            properties[key] = _or_parameter(value)
         required += own.get("required", [])
     return {"title": name} | _object(properties, required)
+
+
+def _or_parameter(schema: dict[str, Any]) -> dict[str, Any]:
+    """``schema``, or a parameter in its place or in that of any entry of a list."""
+    inner = dict(schema)
+    if isinstance(items := schema.get("items"), dict):
+        inner["items"] = _or_parameter(items)
+    for key in ("anyOf", "prefixItems"):
+        if key in schema:
+            inner[key] = [_or_parameter(part) for part in schema[key]]
+    return {"anyOf": [inner, _PARAMETER]}
