@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from nbcnn.errors import ShapeError
-from nbcnn.ir.types import Dim, TensorType
+from nbcnn.ir.types import BATCH, Dim, TensorType
+
+FLOATS, INTEGERS, NUMBERS, TRUTH, ANY = "f", "iu", "fiu", "b", "fiub"
+"""What an operator takes, by the first letters of the kinds of dtype: float, int, uint, bool."""
+
+_WORDS = {"f": "floats", "i": "integers", "u": "unsigned integers", "b": "truth values"}
 
 
 def floating(type_: TensorType, op: str) -> None:
     """Raise ShapeError unless ``type_`` holds floats."""
-    if not type_.dtype.startswith("float"):
-        raise ShapeError(f"{op} takes floats, got {type_}")
+    kinds(type_, op, FLOATS)
+
+
+def kinds(type_: TensorType, op: str, allowed: str) -> None:
+    """Raise ShapeError unless ``type_`` holds numbers of a kind that is ``allowed``."""
+    if kind(type_) not in allowed:
+        words = [_WORDS[k] for k in allowed if not (k == "u" and "i" in allowed)]
+        raise ShapeError(f"{op} takes {' or '.join(words)}, got {type_}")
+
+
+def kind(type_: TensorType) -> str:
+    """``f``, ``i``, ``u`` or ``b``: floats (bfloat16 is one), integers, unsigned ones, truth values."""
+    return "f" if "float" in type_.dtype else type_.dtype[0]
 
 
 def number(extent: Dim, type_: TensorType) -> int:
@@ -26,15 +44,45 @@ def axis(value: int, type_: TensorType, op: str) -> int:
     return value % type_.rank
 
 
+def axes(values: tuple[int, ...] | None, type_: TensorType, op: str) -> tuple[int, ...]:
+    """Axes of ``type_`` counted from the front, ascending; all of them for None; none may be named twice."""
+    found = range(type_.rank) if values is None else sorted(axis(a, type_, op) for a in values)
+    if len(set(found)) < len(found):
+        raise ShapeError(f"{op} names an axis twice: {list(values or ())}")
+    return tuple(found)
+
+
+def extent(axis: int, type_: TensorType, op: str) -> int:
+    """The extent of an axis along which ``op`` moves or mixes elements; raises ShapeError for the batch."""
+    if type_.shape[axis] == BATCH:
+        raise ShapeError(f"{op} along axis {axis} of {type_} would mix the batch")
+    return number(type_.shape[axis], type_)
+
+
+def result(shape: Iterable[Dim], dtype: str, op: str) -> TensorType:
+    """The type of a result; raises ShapeError where the batch is not its first axis."""
+    type_ = TensorType(tuple(shape), dtype)
+    if BATCH in type_.shape[1:]:
+        raise ShapeError(f"{op} would make {type_}: the batch must stay the first axis")
+    return type_
+
+
 def broadcast(a: TensorType, b: TensorType, op: str) -> TensorType:
     """The type that NumPy's broadcasting gives; a symbol meets itself or 1, nothing else."""
     if a.dtype != b.dtype:
         raise ShapeError(f"{op} takes operands of one dtype, got {a} and {b}")
-    rank = max(a.rank, b.rank)
+    return TensorType(broadcast_shape((a, b), op), a.dtype)
+
+
+def broadcast_shape(types: Sequence[TensorType], op: str) -> tuple[Dim, ...]:
+    """The shape that NumPy's broadcasting gives to operands of ``types``, whatever their dtypes."""
+    rank = max(t.rank for t in types)
     shape: list[Dim] = []
     for place in range(rank):
-        one, two = (t.shape[place - rank] if place - rank >= -t.rank else 1 for t in (a, b))
-        if one != two and 1 not in (one, two):
-            raise ShapeError(f"{op} cannot broadcast {a} with {b}: {one} meets {two} on axis {place}")
-        shape.append(two if one == 1 else one)
-    return TensorType(tuple(shape), a.dtype)
+        extents = [t.shape[place - rank] if place - rank >= -t.rank else 1 for t in types]
+        wide = list(dict.fromkeys(d for d in extents if d != 1))
+        if len(wide) > 1:
+            among = " with ".join(map(str, types))
+            raise ShapeError(f"{op} cannot broadcast {among}: {wide[0]} meets {wide[1]} on axis {place}")
+        shape.append(wide[0] if wide else 1)
+    return tuple(shape)

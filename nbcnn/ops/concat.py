@@ -1,4 +1,4 @@
-"""Concatenation of any number of operands along one axis, not the batch (ONNX Concat)."""
+"""Concatenation of any number of operands along one axis, not the batch ``N`` (ONNX Concat)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,6 @@ class Concat(Op):
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         first = types[0]
         axis = check.axis(self.axis, first, self.name)
-        if axis == 0:
-            raise ShapeError(f"concat along axis {self.axis} would join batches")
         total = 0
         for place, type_ in enumerate(types):
             if type_.dtype != first.dtype or type_.rank != first.rank:
@@ -34,7 +32,7 @@ class Concat(Op):
             for i, (want, got) in enumerate(zip(first.shape, type_.shape, strict=True)):
                 if i != axis and want != got:
                     raise ShapeError(f"concat input {place} has {got} on axis {i}, the first has {want}")
-            total += check.number(type_.shape[axis], type_)
+            total += check.extent(axis, type_, self.name)
         return (TensorType((*first.shape[:axis], total, *first.shape[axis + 1 :]), first.dtype),)
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -50,6 +48,8 @@ class Concat(Op):
         yield Sample(cls(2), (image(2), image(2, 5)))
         yield Sample(cls(-1), (image(2), image(2, 3, 2)))
         yield Sample(cls(), (TensorType(("N", 3)), TensorType(("N", 4))))
+        yield Sample(cls(0), (TensorType((2, 3), "int64"), TensorType((4, 3), "int64")), note="no batch")
+        yield Sample(cls(0), (TensorType((2,)), TensorType((0,)), TensorType((1,))), note="an empty operand")
         yield Sample(cls(), (image(2), image(2, 4)), error="axis 2")
         yield Sample(cls(0), (image(2), image(2)), error="batch")
         yield Sample(cls(4), (image(2), image(2)), error="axis 4")

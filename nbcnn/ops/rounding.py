@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,8 +41,31 @@ def multilinear(
     """Error of an operator f that sums products of its operands, each output in ``k`` roundings.
 
     |f(x + e) - f(x)| <= f(|x| + |e|) - f(|x|) for every operand at once, because each term is a
-    product; rounding adds gamma_k * f(|x| + |e|).
+    product; rounding adds gamma_k * f(|x| + |e|). Integers among the operands are indices, taken as they are.
     """
-    high = op.reference(*(abs(a) + e for a, e in zip(arrays, bounds, strict=True)))
-    low = op.reference(*map(abs, arrays)) if any(e.any() for e in bounds) else high
+    size = [abs(a) if a.dtype.kind == "f" else a for a in arrays]
+    high = op.reference(*(a + e for a, e in zip(size, bounds, strict=True)))
+    low = op.reference(*size) if any(e.any() for e in bounds) else high
     return tuple((top - base) + gamma(k, u) * top for top, base in zip(high, low, strict=True))
+
+
+def corners(op: Op, arrays: Sequence[np.ndarray], bounds: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """How far the results move at most when each operand moves within its bound, for an operator that is
+    monotone or convex in each of them alone: its values on a box are then farthest off in a corner.
+
+    Infinite where a corner lies outside the operator's domain.
+    """
+    exact = op.reference(*arrays)
+    farthest = [np.zeros(y.shape) for y in exact]
+    moving = [i for i, e in enumerate(bounds) if e.any()]
+    if not moving:
+        return tuple(farthest)
+    with np.errstate(all="ignore"):
+        for signs in product((-1, 1), repeat=len(moving)):
+            moved = list(arrays)
+            for i, sign in zip(moving, signs, strict=True):
+                moved[i] = arrays[i] + sign * bounds[i]
+            for far, there, here in zip(farthest, op.reference(*moved), exact, strict=True):
+                apart = abs(there.astype(np.float64) - here.astype(np.float64))
+                np.maximum(far, np.where(np.isnan(apart), np.inf, apart), out=far, where=there != here)
+    return tuple(farthest)

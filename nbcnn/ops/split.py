@@ -1,4 +1,4 @@
-"""Division of one operand along an axis, not the batch (ONNX Split): the reverse of a concatenation."""
+"""Division of one operand along an axis, not the batch ``N`` (ONNX Split): the reverse of a concatenation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from nbcnn.errors import ShapeError
 from nbcnn.ir.op import Op, Sample
 from nbcnn.ir.types import TensorType
-from nbcnn.ops import check, window
+from nbcnn.ops import check
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,13 @@ class Split(Op):
         object.__setattr__(self, "sizes", tuple(self.sizes))
         if not self.sizes:
             raise ShapeError("split needs at least one size")
-        window.positive("sizes", self.sizes)
+        if min(self.sizes) < 0:
+            raise ShapeError(f"sizes must not be negative, got {list(self.sizes)}")
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         (x,) = types
         axis = check.axis(self.axis, x, self.name)
-        if axis == 0:
-            raise ShapeError(f"split along axis {self.axis} would divide the batch")
-        if sum(self.sizes) != check.number(x.shape[axis], x):
+        if sum(self.sizes) != check.extent(axis, x, self.name):
             raise ShapeError(f"sizes {list(self.sizes)} do not add up to axis {axis} of {x}")
         return tuple(TensorType((*x.shape[:axis], n, *x.shape[axis + 1 :]), x.dtype) for n in self.sizes)
 
@@ -50,6 +49,7 @@ class Split(Op):
         yield Sample(cls((1, 2), 2), image)
         yield Sample(cls((1, 3), -1), image)
         yield Sample(cls((3, 4)), (TensorType(("N", 7)),))
+        yield Sample(cls((2, 0, 1), 0), (TensorType((3, 4), "int32"),), note="no batch, an empty part")
         yield Sample(cls((3, 4)), image, error="add up")
         yield Sample(cls((1, 1), 0), image, error="batch")
         yield Sample(cls((2, 2), 4), image, error="axis 4")

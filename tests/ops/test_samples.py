@@ -165,7 +165,6 @@ def test_two_spellings_are_one_op() -> None:
         ("pad", {"padding": (1, 2, 3)}, "padding"),
         ("reduce_mean", {"axes": ()}, "at least one"),
         ("transpose", {"perm": (0, 1, 1)}, "every axis once"),
-        ("transpose", {"perm": (1, 0)}, "batch"),
         ("dense", {"channels": 0}, "channels"),
         ("batch_norm", {"epsilon": -1.0}, "epsilon"),
         ("batch_norm", {"epsilon": float("nan")}, "epsilon"),
