@@ -74,7 +74,8 @@ class Layout:
     ``plain``: its logical shape, contiguous. ``nhwc``: pixels of channels padded to whole vectors;
     ``image`` is (C, H, W), also for a flattened value that still lies as its image did.
     ``halo``: pixels of exactly C channels inside a border of zeros, ``pads`` (top, left, bottom,
-    right) wide: what first layers read.
+    right) wide: what first layers read. ``planes``: whole channels one after the other, each begins
+    at a whole vector: what sparse filters read.
     """
 
     kind: str
@@ -97,6 +98,11 @@ def nhwc(type_: TensorType) -> Layout:
     return PLAIN
 
 
+def planes(type_: TensorType) -> Layout:
+    """The layout of an image, or of rows [N, F], as whole channels; plain for the rest."""
+    return Layout("planes", image) if (image := nhwc(type_).image) else PLAIN
+
+
 @dataclass(eq=False)
 class Buffer:
     """A stretch of memory: in the ``arena``, the caller's (``input``, ``output``) or a ``constant``.
@@ -116,8 +122,9 @@ class Buffer:
 class View:
     """A value, or a conversion of it, in a buffer; strides in float32 elements.
 
-    ``pitch`` is the distance of two pixels, ``image_stride`` of two images; both may exceed what
-    the value itself needs when it lies in a slot of a wider buffer (concatenation).
+    ``pitch`` is the distance of two pixels (of two channels in ``planes``), ``image_stride`` of two
+    images; both may exceed what the value itself needs when it lies in a slot of a wider buffer
+    (concatenation).
     """
 
     buffer: Buffer

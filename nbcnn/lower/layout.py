@@ -60,12 +60,14 @@ class Layouts:
         return self.convert(value, kernel.reads(site)[slot])
 
     def convert(self, value: str, layout: Layout) -> View:
-        """``value`` in ``layout``; between two layouts that are not plain the way leads through plain."""
-        for view in self.values[value]:
+        """``value`` in ``layout``; from pixels to pixels the way leads through whole channels."""
+        views = self.values[value]
+        for view in views:
             if view.layout == layout:
                 return view
-        plain = next((v for v in self.values[value] if v.layout == PLAIN), None)
-        source = plain or (self.values[value][0] if layout == PLAIN else self.convert(value, PLAIN))
+        source = next((v for v in views if v.layout.kind in ("plain", "planes")), views[0])
+        if {source.layout.kind, layout.kind} <= {"nhwc", "halo"}:
+            source = self.convert(value, PLAIN)
         view = self.new(value, layout, purpose="conversion")
         self.steps += convert.convert(value, source, view, self.emit)
         self.values[value].append(view)

@@ -275,6 +275,7 @@ def _logical(
     if view.layout.kind == "plain":
         return read(offset, shape, None, dtype).copy()
     c, h, w = view.layout.image  # type: ignore[misc]
-    pixel, image = 4 * view.pitch, 4 * view.image_stride
-    found = read(offset, (shape[0], c, h, w), (image, 4, pixel * w, pixel))
+    pitch, image = 4 * view.pitch, 4 * view.image_stride
+    strides = (pitch, 4 * w, 4) if view.layout.kind == "planes" else (4, pitch * w, pitch)
+    found = read(offset, (shape[0], c, h, w), (image, *strides))
     return np.ascontiguousarray(found).reshape(shape)

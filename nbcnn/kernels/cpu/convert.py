@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbcnn.kernels.base import F32, Buffer, Emit, Layout, Step, View, round_up
+from nbcnn.kernels.base import F32, Arg, Buffer, Emit, Layout, Step, View, round_up
 from nbcnn.runtime.codecache import KernelSpec
 
 
@@ -14,6 +14,9 @@ def view_of(buffer: Buffer, layout: Layout, lanes: int, elements: int) -> View:
     if layout.kind == "halo":
         top, left, bottom, right = layout.pads
         return View(buffer, layout, c, (h + top + bottom) * (w + left + right) * c)
+    if layout.kind == "planes":
+        pitch = round_up(h * w, lanes)
+        return View(buffer, layout, pitch, c * pitch)
     pitch = round_up(c, lanes)
     return View(buffer, layout, pitch, h * w * pitch)
 
@@ -27,32 +30,37 @@ def nbytes(layout: Layout, lanes: int, batch: int, elements: int) -> int:
 
 def convert(site: str, source: View, target: View, emit: Emit) -> list[Step]:
     """Steps that copy a value from ``source`` into ``target``, whose layout differs."""
-    lanes, batch = emit.target.lanes, emit.batch
-    if source.layout.kind == "plain":
-        c, h, w = target.layout.image  # type: ignore[misc]
+    image = target.layout.image or source.layout.image
+    by_pixel = [v.layout.kind in ("nhwc", "halo") for v in (source, target)]
+    assert image and by_pixel != [True, True], f"{source.layout} to {target.layout} goes through plain"
+    c, h, w = image
+    batch, lanes = emit.batch, emit.target.lanes
+    if by_pixel[1]:
         halo = target.layout.kind == "halo"
         top, left, bottom, right = target.layout.pads
-        args = (
+        name: str = "from_nchw"
+        args: tuple[Arg, ...] = (
             *(source.address, target.address, batch, c, h, w, top, left),
             *(h + top + bottom, w + left + right, target.pitch),
-            *(c if halo else round_up(c, lanes), target.image_stride),
+            *(c if halo else round_up(c, lanes), target.image_stride, plane_pitch(source, h * w)),
         )
-        spec = KernelSpec(
-            "nbcnn.kernels.cpu.code.layout:make_from_nchw",
-            (("LANES", lanes),),
-            f"f32_from_nchw__{emit.target.isa}",
-        )
-        return [Step(site, spec, args, nbytes=8 * batch * c * h * w, conversion=True)]
-    if target.layout.kind == "plain":
-        c, h, w = source.layout.image  # type: ignore[misc]
+    elif by_pixel[0]:
+        name = "to_nchw"
         args = (
             *(source.address, target.address, batch, c, h * w, source.pitch),
-            *(source.image_stride, target.image_stride),
+            *(source.image_stride, target.image_stride, plane_pitch(target, h * w)),
         )
-        spec = KernelSpec(
-            "nbcnn.kernels.cpu.code.layout:make_to_nchw",
-            (("LANES", lanes),),
-            f"f32_to_nchw__{emit.target.isa}",
-        )
+    else:
+        pitches = plane_pitch(source, h * w), plane_pitch(target, h * w)
+        spec = KernelSpec("nbcnn.kernels.cpu.code.layout:make_copy", (), f"f32_copy__{emit.target.isa}")
+        args = (source.address, target.address, batch * c, h * w, *pitches)
         return [Step(site, spec, args, nbytes=8 * batch * c * h * w, conversion=True)]
-    raise AssertionError(f"{source.layout} to {target.layout} goes through plain")
+    spec = KernelSpec(
+        f"nbcnn.kernels.cpu.code.layout:make_{name}", (("LANES", lanes),), f"f32_{name}__{emit.target.isa}"
+    )
+    return [Step(site, spec, args, nbytes=8 * batch * c * h * w, conversion=True)]
+
+
+def plane_pitch(view: View, pixels: int) -> int:
+    """The distance of two channels of a value that lies as whole channels (plain or ``planes``)."""
+    return pixels if view.layout.kind == "plain" else view.pitch

@@ -26,13 +26,14 @@ lanes = pytest.mark.parametrize("lanes", [16, 8, 4])
         (1, 21, 1, 1, (0, 0, 0, 0), 32, 32),
     ],
 )
-def test_from_nchw(lanes, images, C, H, W, pads, pitch, fill, parts):
+@pytest.mark.parametrize("gap", [0, 5])
+def test_from_nchw(lanes, images, C, H, W, pads, pitch, fill, parts, gap):
     top, left, bottom, right = pads
     Hp, Wp = H + top + bottom, W + left + right
     x = random(images, C, H, W)
-    a = Slot(images * C * H, W, data=x)
+    a = Slot(images * C, H * W, H * W + gap, data=x)
     out = Slot(images * Hp * Wp, fill, pitch, start=2)
-    sizes = (images, C, H, W, top, left, Hp, Wp, pitch, fill, Hp * Wp * pitch)
+    sizes = (images, C, H, W, top, left, Hp, Wp, pitch, fill, Hp * Wp * pitch, a.pitch)
     run(kernel("layout:make_from_nchw", LANES=lanes), a, out, *sizes, parts=parts)
     want = np.zeros((images, Hp, Wp, fill), np.float32)
     want[:, top : top + H, left : left + W, :C] = x.transpose(0, 2, 3, 1)
@@ -49,7 +50,7 @@ def test_from_nchw(lanes, images, C, H, W, pads, pitch, fill, parts):
 def test_to_nchw(lanes, images, C, pixels, extra, gap, parts):
     a = Slot(images * pixels, C, up(C, lanes) + extra, data=random(images, pixels, C))
     out = Slot(images, C * pixels, C * pixels + gap, start=1)
-    strides = (a.pitch, pixels * a.pitch, out.pitch)
+    strides = (a.pitch, pixels * a.pitch, out.pitch, pixels)
     run(kernel("layout:make_to_nchw", LANES=lanes), a, out, images, C, pixels, *strides, parts=parts)
     want = a.view.reshape(images, pixels, C).transpose(0, 2, 1).reshape(images, C * pixels)
     np.testing.assert_array_equal(out.view, want)
@@ -57,11 +58,23 @@ def test_to_nchw(lanes, images, C, pixels, extra, gap, parts):
 
 
 @lanes
+@pytest.mark.parametrize("images, C, pixels, pitch", [(2, 21, 33, 48), (1, 5, 1, 16), (2, 16, 16, 16)])
+def test_to_padded_planes(lanes, images, C, pixels, pitch):
+    a = Slot(images * pixels, C, up(C, lanes), data=random(images, pixels, C))
+    out = Slot(images * C, pixels, pitch, start=1)
+    strides = (a.pitch, pixels * a.pitch, C * pitch, pitch)
+    run(kernel("layout:make_to_nchw", LANES=lanes), a, out, images, C, pixels, *strides, parts=2)
+    want = a.view.reshape(images, pixels, C).transpose(0, 2, 1).reshape(images * C, pixels)
+    np.testing.assert_array_equal(out.view, want)
+    out.assert_untouched_beyond(pixels)
+
+
+@lanes
 def test_unpadded_pixels_are_not_read_beyond_their_channels(lanes):
     """With pitch == C the last vector of the last pixel would end outside the input."""
     C, pixels = 5, 9
     a, out = Slot(pixels, C, data=random(pixels, C)), Slot(C, pixels)
-    run(kernel("layout:make_to_nchw", LANES=lanes), a, out, 1, C, pixels, C, 0, 0)
+    run(kernel("layout:make_to_nchw", LANES=lanes), a, out, 1, C, pixels, C, 0, 0, pixels)
     np.testing.assert_array_equal(out.view, a.view.T)
 
 

@@ -13,16 +13,18 @@ slot  make_from_nchw        make_to_nchw           make_copy
 5     W                     in pitch               out pitch
 6     top                   in image stride
 7     left                  out image stride
-8     Hp, padded height
+8     Hp, padded height     out plane pitch
 9     Wp, padded width
 10    out pitch
 11    fill
 12    out image stride
+13    in plane pitch
 ====  ====================  =====================  ============
 
 ``make_from_nchw`` writes zeros to channels C..fill of every pixel, and to channels 0..fill of the
-border; C <= fill <= out pitch.  Its input is contiguous.  ``make_to_nchw`` writes [C, H*W]
-contiguously for each image.  Nothing outside these ranges is written.
+border; C <= fill <= out pitch.  A plane pitch is the distance of two planes, whose rows are
+contiguous: H*W, or more where planes begin at whole vectors.  ``make_to_nchw`` writes C planes for
+each image.  Nothing outside these ranges is written.
 
 Both conversions transpose blocks of LANES pixels x LANES channels in registers, so that memory is
 read and written in whole vectors.
@@ -77,14 +79,14 @@ def make_from_nchw(LANES: int) -> Callable[[int, int, int], None]:
             arg(args, 0), arg(args, 1), arg(args, 2), arg(args, 3), arg(args, 4), arg(args, 5)
         )  # fmt: skip
         top, left, Hp, Wp = arg(args, 6), arg(args, 7), arg(args, 8), arg(args, 9)
-        pitch, fill, out_image = arg(args, 10), arg(args, 11), arg(args, 12)
+        pitch, fill, out_image, spread = arg(args, 10), arg(args, 11), arg(args, 12), arg(args, 13)
         plane = H * W
         border = Hp != H or Wp != W
         lines = Hp if border else (plane + _CHUNK - 1) // _CHUNK
         for i in range(images * lines * part // parts, images * lines * (part + 1) // parts):
             image = i // lines
             line = i - image * lines
-            source_line, to = source + 4 * image * C * plane, out + 4 * image * out_image
+            source_line, to = source + 4 * image * C * spread, out + 4 * image * out_image
             if border:
                 row = line - top
                 inside = 0 <= row < H
@@ -101,19 +103,19 @@ def make_from_nchw(LANES: int) -> Callable[[int, int, int], None]:
             to += 4 * before * pitch
             if C == 3 and pitch == 3:
                 for p in range(0, pixels, LANES):
-                    _interleave_3(source_line + 4 * p, 4 * plane, to + 12 * p, min(LANES, pixels - p), LANES)
+                    _interleave_3(source_line + 4 * p, 4 * spread, to + 12 * p, min(LANES, pixels - p), LANES)
             elif pitch == 1:
                 copy(source_line, to, pixels, LANES)
             else:
                 for c in range(0, fill, LANES):
                     for p in range(0, pixels, LANES):
-                        here, there = source_line + 4 * (c * plane + p), to + 4 * (p * pitch + c)
+                        here, there = source_line + 4 * (c * spread + p), to + 4 * (p * pitch + c)
                         if c + LANES <= C and p + LANES <= pixels:
-                            transpose(here, 4 * plane, there, 4 * pitch, LANES)
+                            transpose(here, 4 * spread, there, 4 * pitch, LANES)
                         else:
                             rest = pixels - p
                             transpose_edge(
-                                here, 4 * plane, C - c, rest, there, 4 * pitch, rest, fill - c, LANES
+                                here, 4 * spread, C - c, rest, there, 4 * pitch, rest, fill - c, LANES
                             )
             zero(to + 4 * pixels * pitch, after, fill, pitch, LANES)
 
@@ -125,8 +127,8 @@ def make_to_nchw(LANES: int) -> Callable[[int, int, int], None]:
 
     def to_nchw(args, part, parts):
         source, out, images, C, pixels = arg(args, 0), arg(args, 1), arg(args, 2), arg(args, 3), arg(args, 4)
-        pitch, in_image, out_image = arg(args, 5), arg(args, 6), arg(args, 7)
-        if pixels == 1:  # already in order: features before a fully connected layer, logits
+        pitch, in_image, out_image, spread = arg(args, 5), arg(args, 6), arg(args, 7), arg(args, 8)
+        if pixels == 1 == spread:  # already in order: features before a fully connected layer, logits
             for image in range(images * part // parts, images * (part + 1) // parts):
                 copy(source + 4 * image * in_image, out + 4 * image * out_image, C, LANES)
             return
@@ -140,12 +142,12 @@ def make_to_nchw(LANES: int) -> Callable[[int, int, int], None]:
         c = (row - image * down) * LANES
         while block < end:
             at = source + 4 * (image * in_image + p * pitch + c)
-            to = out + 4 * (image * out_image + c * pixels + p)
+            to = out + 4 * (image * out_image + c * spread + p)
             if c + LANES <= C and p + LANES <= pixels:
-                transpose(at, 4 * pitch, to, 4 * pixels, LANES)
+                transpose(at, 4 * pitch, to, 4 * spread, LANES)
             else:
                 # Pad lanes may be loaded, as they are not stored: masked loads can be very slow.
-                transpose_edge(at, 4 * pitch, pixels - p, pitch - c, to, 4 * pixels, C - c, pixels - p, LANES)
+                transpose_edge(at, 4 * pitch, pixels - p, pitch - c, to, 4 * spread, C - c, pixels - p, LANES)
             block += 1
             p += LANES
             if p >= pixels:
