@@ -42,10 +42,10 @@ def save(graph: Graph, path: str | Path) -> None:
 
 def to_onnx(graph: Graph, path: str | Path) -> None:
     """Write ``graph`` to ``path`` as an ONNX model (opset 17, any batch); needs ``nbcnn[onnx]``."""
-    from nbcnn.frontends import onnx_export
+    from nbcnn.frontends.onnx import exporter
 
     _check(graph)
-    onnx_export.export(graph, Path(path))
+    exporter.export(graph, Path(path))
 
 
 def optimize(graph: Graph, passes: Any = "default", **options: Any) -> Graph:

@@ -10,8 +10,8 @@ import pytest
 import nbcnn
 from nbcnn import ops, reference, resources
 from nbcnn.errors import GraphError, ModelFileError, NbcnnError
-from nbcnn.frontends import onnx_export
-from nbcnn.frontends.onnx_ops import OPS
+from nbcnn.frontends.onnx import exporter
+from nbcnn.frontends.onnx.table import EXPORT
 from nbcnn.ir import Graph, Node, Sample, TensorType, Weight
 
 onnx = pytest.importorskip("onnx")
@@ -56,7 +56,7 @@ def export(graph: Graph, path) -> onnx.ModelProto:
 
 
 def test_every_operator_has_a_row() -> None:
-    assert set(OPS) | {"fused"} == set(ops.OPS)
+    assert set(EXPORT) | {"fused"} == set(ops.OPS)
 
 
 @pytest.mark.parametrize("batch", [1, 3])
@@ -146,7 +146,7 @@ def test_inner_values_that_collide_with_outer_names(tmp_path, operands) -> None:
 
 
 def test_a_model_too_large_for_one_file(monkeypatch, tmp_path, rng) -> None:
-    monkeypatch.setattr(onnx_export, "INLINE_BYTES", 1000)
+    monkeypatch.setattr(exporter, "INLINE_BYTES", 1000)
     graph = nbcnn.load("lenet5")
     nbcnn.to_onnx(graph, tmp_path / "big.onnx")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["big.onnx", "big.onnx.data"]

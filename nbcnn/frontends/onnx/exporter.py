@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nbcnn.errors import GraphError, ModelFileError, NbcnnError
-from nbcnn.frontends.onnx_ops import OPS, OPSET, Call
+from nbcnn.errors import GraphError, ModelFileError
+from nbcnn.frontends.onnx.proto import package
+from nbcnn.frontends.onnx.table import EXPORT
+from nbcnn.frontends.onnx.write import OPSET, WriteCall
 from nbcnn.ir.graph import Graph, Node
 from nbcnn.ir.types import TensorType
 from nbcnn.ops.fused import Fused
@@ -47,7 +49,7 @@ def export(graph: Graph, path: Path) -> None:
 
 def to_model(graph: Graph) -> onnx.ModelProto:
     """The ONNX model of ``graph`` in memory."""
-    onnx = _onnx()
+    onnx = package()
     writer = _Writer(graph)
     for node in graph.nodes:
         writer.expand(node)
@@ -84,11 +86,11 @@ class _Writer:
     # -- what an operator writes with ------------------------------------------------------------
 
     def node(self, kind: str, inputs: list[str], outputs: list[str], attributes: dict[str, Any]) -> None:
-        self.nodes.append(_onnx().helper.make_node(kind, inputs, outputs, name=outputs[0], **attributes))
+        self.nodes.append(package().helper.make_node(kind, inputs, outputs, name=outputs[0], **attributes))
 
     def constant(self, name: str, array: np.ndarray) -> str:
         name = self.fresh(name)
-        self.constants.append(_onnx().numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.constants.append(package().numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
     def fresh(self, name: str) -> str:
@@ -152,21 +154,21 @@ class _Writer:
         self, node: Node, operands: list[str], types: Iterable[TensorType], names: list[str]
     ) -> list[str]:
         """Write a node; returns the tensors that hold its results: ``names``, or its own operand."""
-        if node.op.name not in OPS:
+        if node.op.name not in EXPORT:
             raise GraphError(f"no ONNX export of '{node.op.name}'", node=node.name)
-        first = OPS[node.op.name](Call(node.op, operands, list(types), names, self))
+        first = EXPORT[node.op.name](WriteCall(node.op, operands, list(types), names, self))
         return [first, *names[1:]]
 
 
 def _info(name: str, type_: TensorType) -> onnx.ValueInfoProto:
-    onnx = _onnx()
+    onnx = package()
     kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(type_.dtype))
     return onnx.helper.make_tensor_value_info(name, kind, list(type_.shape))
 
 
 def _write(model: onnx.ModelProto, folder: Path, name: str) -> list[Path]:
     """Check the model and write its files to ``folder``, the one others refer to first."""
-    onnx = _onnx()
+    onnx = package()
     file = folder / name
     if sum(len(t.raw_data) for t in model.graph.initializer) < INLINE_BYTES:
         content = model.SerializeToString()
@@ -176,14 +178,3 @@ def _write(model: onnx.ModelProto, folder: Path, name: str) -> list[Path]:
     onnx.save_model(model, str(file), save_as_external_data=True, location=f"{name}.data")
     onnx.checker.check_model(str(file))
     return [folder / f"{name}.data", file]
-
-
-def _onnx() -> Any:
-    try:
-        import onnx
-        import onnx.checker
-        import onnx.helper
-        import onnx.numpy_helper
-    except ImportError:
-        raise NbcnnError("ONNX files need the package onnx: pip install 'nbcnn[onnx]'") from None
-    return onnx

@@ -1,0 +1,183 @@
+"""What ONNX's protocol buffers hold, as Python values and arrays.
+
+Large arrays are views of the file or of the message: nothing is copied before it is used.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nbcnn.errors import ModelFileError, NbcnnError
+from nbcnn.ir.types import DTYPES, TensorType
+
+if TYPE_CHECKING:
+    import onnx
+
+
+def package() -> Any:
+    """The package ``onnx``; raises NbcnnError where it is not installed."""
+    try:
+        import onnx
+        import onnx.checker
+        import onnx.helper
+        import onnx.inliner
+        import onnx.numpy_helper
+    except ImportError:
+        raise NbcnnError("ONNX files need the package onnx: pip install 'nbcnn[onnx]'") from None
+    return onnx
+
+
+def read_file(path: Path) -> onnx.ModelProto:
+    """The model in the file at ``path``; its external data stays where it is."""
+    try:
+        return read_bytes(path.read_bytes(), str(path))
+    except OSError as error:
+        raise ModelFileError(f"cannot be read: {error.strerror or error}", where=str(path)) from None
+
+
+def read_bytes(content: bytes, where: str) -> onnx.ModelProto:
+    """The model in ``content``; raises ModelFileError where it is none."""
+    onnx = package()
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+    except Exception as error:  # the class depends on the implementation of protobuf
+        raise ModelFileError(f"is no ONNX model: {' '.join(str(error).split())}", where=where) from None
+    if not model.HasField("graph") or not model.opset_import:
+        raise ModelFileError("is no ONNX model: it has no graph or no opset", where=where)
+    return model
+
+
+def dtype_of(kind: int) -> str:
+    """Our name of an ONNX element type; raises ModelFileError for those that are not served."""
+    onnx = package()
+    try:
+        name = onnx.helper.tensor_dtype_to_np_dtype(kind).name
+    except (KeyError, ValueError):
+        name = ""
+    if name not in DTYPES:
+        names = {v: k for k, v in onnx.TensorProto.DataType.items()}
+        raise ModelFileError(f"holds elements of type {names.get(kind, kind)}, which is not served")
+    return name
+
+
+def tensor(proto: onnx.TensorProto, folder: Path | None) -> tuple[TensorType, Callable[[], np.ndarray]]:
+    """The type of a tensor and a function that reads it; raises ModelFileError for what cannot be right.
+
+    ``folder`` is where external data may lie; None where there is no folder.
+    """
+    onnx = package()
+    name, dims = proto.name, tuple(proto.dims)
+    if min(dims, default=0) < 0:
+        raise ModelFileError(f"tensor '{name}' has negative extents {list(dims)}")
+    type_ = TensorType(dims, dtype_of(proto.data_type))
+    nbytes = type_.nbytes()
+    if proto.data_location == onnx.TensorProto.EXTERNAL:
+        return type_, _external(proto, type_, folder)
+    if proto.HasField("raw_data"):
+        if len(proto.raw_data) != nbytes:
+            raise ModelFileError(
+                f"tensor '{name}' holds {len(proto.raw_data):,} bytes, {type_} takes {nbytes:,}"
+            )
+        return type_, partial(_raw, proto, type_)
+    field = onnx.helper.tensor_dtype_to_field(proto.data_type)
+    count = len(getattr(proto, field))
+    if count != math.prod(dims):
+        raise ModelFileError(f"tensor '{name}' holds {count:,} elements, {type_} has {math.prod(dims):,}")
+    return type_, partial(_listed, proto, type_)
+
+
+def _raw(proto: onnx.TensorProto, type_: TensorType) -> np.ndarray:
+    dtype = np.dtype(type_.dtype)
+    array = np.frombuffer(proto.raw_data, dtype.newbyteorder("<") if dtype.kind != "V" else dtype)
+    if array.ctypes.data % 8:
+        array = array.copy()  # kernels take addresses: keep elements aligned
+    return array.astype(dtype, copy=False).reshape(type_.extents())
+
+
+def _listed(proto: onnx.TensorProto, type_: TensorType) -> np.ndarray:
+    return package().numpy_helper.to_array(proto).reshape(type_.extents())
+
+
+def _external(proto: onnx.TensorProto, type_: TensorType, folder: Path | None) -> Callable[[], np.ndarray]:
+    """A view of the file that holds the tensor, which must lie in the folder of the model."""
+    name = proto.name
+    entries = {e.key: e.value for e in proto.external_data}
+    location = entries.get("location", "")
+    if folder is None:
+        raise ModelFileError(
+            f"tensor '{name}' lies in the file '{location}', but a model in memory has no folder"
+        )
+    path = inside(folder, location, f"the data of tensor '{name}'")
+    try:
+        offset, length = (int(entries.get(k, "0")) for k in ("offset", "length"))
+        size = path.stat().st_size
+    except (ValueError, OSError) as error:
+        raise ModelFileError(f"the place of tensor '{name}' cannot be read: {error}") from None
+    nbytes = type_.nbytes()
+    if offset < 0 or offset + nbytes > size or ("length" in entries and length != nbytes):
+        raise ModelFileError(f"tensor '{name}' does not fit the file '{location}' ({size:,} bytes)")
+    return partial(_mapped, path, offset, type_)
+
+
+def inside(folder: Path, location: str, what: str) -> Path:
+    """The file ``location`` below ``folder``; raises ModelFileError where it is elsewhere or missing."""
+    try:
+        base = folder.resolve()
+        path = (base / location).resolve()
+        leaves = os.path.isabs(location) or ".." in Path(location).parts or not path.is_relative_to(base)
+        missing = not location or not path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ModelFileError(f"{what}: '{location}' is no usable path: {error}") from None
+    if leaves:
+        raise ModelFileError(f"{what}: '{location}' leaves the folder of the model")
+    if missing:
+        raise ModelFileError(f"{what}: there is no file '{location}'")
+    return path
+
+
+def _mapped(path: Path, offset: int, type_: TensorType) -> np.ndarray:
+    if not type_.elements():
+        return np.empty(type_.extents(), type_.dtype)
+    raw = np.memmap(path, np.uint8, "r", offset, (type_.nbytes(),)).view(np.ndarray)
+    if offset % 8:
+        raw = raw.copy()
+    return raw.view(type_.dtype).reshape(type_.extents())
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """The attributes of a node as Python values: int, float, str, arrays, graphs, tuples of them."""
+    onnx = package()
+    found: dict[str, Any] = {}
+    for attribute in node.attribute:
+        if attribute.ref_attr_name:
+            raise ModelFileError(f"attribute {attribute.name} refers to one of a function")
+        if attribute.name in found:
+            raise ModelFileError(f"attribute {attribute.name} is given twice")
+        try:
+            value = onnx.helper.get_attribute_value(attribute)
+        except ValueError as error:
+            raise ModelFileError(f"attribute {attribute.name} cannot be read: {error}") from None
+        found[attribute.name] = _python(value)
+    return found
+
+
+def _python(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, int | float | str):
+        return value
+    if hasattr(value, "dims") and hasattr(value, "raw_data"):
+        return tensor(value, None)[1]()
+    if hasattr(value, "node"):
+        return value
+    if hasattr(value, "__iter__"):
+        return tuple(_python(v) for v in value)
+    return value
