@@ -13,6 +13,7 @@ KERNELS = (
     "conv:IndirectConv",
     "winograd:Winograd4",
     "winograd:Winograd2",
+    "sparse:SparseConv",
     "conv:Dense",
     "pool:WindowPool",
     "pool:GlobalPool",
@@ -23,6 +24,7 @@ KERNELS = (
     "views:Alias",
     "views:Concat",
     "views:Split",
+    "transpose:Transpose",
 )
 """``module:Class`` below this package."""
 

@@ -6,14 +6,18 @@ from dataclasses import replace
 from itertools import accumulate
 
 from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import PLAIN, Emit, Kernel, Layout, Site, Step, View, nhwc
+from nbcnn.kernels.base import Emit, Kernel, Layout, Site, Step, View, nhwc
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
 
 
 class Alias(Kernel):
-    """dropout (nothing at inference), flatten of an image (it stays as it lies), reshape."""
+    """dropout (nothing at inference), flatten, reshape: the value stays as it lies, whatever its shape.
+
+    A reader that wants it otherwise converts it; one that undoes the reshape, or reads channels and
+    pixels apart as a channel shuffle does, finds the image that it was.
+    """
 
     name = "alias"
 
@@ -25,17 +29,8 @@ class Alias(Kernel):
     def cost(self, site: Site, target: Target) -> float:
         return 0.0
 
-    def _keeps(self, site: Site) -> bool:
-        """Whether the value may stay in its NHWC layout: rows remain rows of the same image."""
-        source, result = site.in_types[0], site.out_types[0]
-        flat = result.rank == 2 and nhwc(source).image is not None and source.shape[0] == result.shape[0]
-        return source == result or flat
-
-    def reads(self, site: Site) -> tuple[Layout, ...]:
-        return (nhwc(site.in_types[0]),) if self._keeps(site) else (PLAIN,)
-
     def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
-        return layout.kind == "nhwc" if self._keeps(site) else layout == PLAIN
+        return layout.kind in ("plain", "nhwc")
 
     def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
         return ins[:1]

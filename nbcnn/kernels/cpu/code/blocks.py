@@ -119,7 +119,7 @@ def zero(tc, to, pixels, fill, pitch, lanes):
 
 @intrinsic(prefer_literal=True)
 def copy(tc, source, to, floats, lanes):
-    """``floats`` floats from ``source``."""
+    """``floats`` floats from ``source``; the two do not overlap."""
     n = literal(lanes, "LANES")
 
     def emit_copy(context: Any, bd: Builder, sig: Any, args: Any) -> Scalar:
@@ -133,8 +133,13 @@ def copy(tc, source, to, floats, lanes):
 
         emit.loop(bd, i64(0), whole, n, [], vector)
         with bd.if_then(bd.icmp_signed(">", rest, i64(0))):
-            tail = emit.load_first(bd, at_float(bd, source, whole), rest, n)
-            emit.store_first(at_float(bd, to, whole), tail, rest)
+            # The last vector begins early; masked accesses are for what is shorter than a vector.
+            with bd.if_else(bd.icmp_signed(">", whole, i64(0)), likely=True) as (long, short):
+                with long:
+                    last = bd.sub(floats, i64(n))
+                    emit.store(at_float(bd, to, last), emit.load(bd, at_float(bd, source, last), n))
+                with short:
+                    emit.store_first(to, emit.load_first(bd, source, rest, n), rest)
         return context.get_dummy_value()
 
     word = types.intp

@@ -1,0 +1,210 @@
+"""Copies between two orders of the same elements, as a loop nest: see ``code/move.py``.
+
+A view is described by its *strides*: (extent, stride) pairs from the slowest index of the logical
+order to the fastest. A plain image is a single pair, an NHWC one has pairs for C and for the pixels.
+Pairs split and pair up as far as their extents divide, so that one function serves every layout.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from nbcnn.ir.types import TensorType
+from nbcnn.kernels.base import F32, PLAIN, Address, Emit, Layout, Step, View, round_up
+from nbcnn.runtime.codecache import KernelSpec
+
+Strides = list[tuple[int, int]]
+"""(extent, stride) in logical order, slowest first; strides in floats."""
+
+FORMS = ("rows", "fill", "strided", "transpose", "weave", "unweave")
+ROWS, FILL, STRIDED, TRANSPOSE, WEAVE, UNWEAVE = range(6)
+
+MOST_WOVEN = 8
+"""Rows that are woven in registers; more are transposed."""
+
+LONG, CHUNK = 4096, 1024
+"""Floats of an inner loop above which it is cut into chunks, for the threads to share."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One loop of a move: its extent, and its strides in source and target."""
+
+    extent: int
+    source: int
+    target: int
+
+
+def strides(layout: Layout, elements: int, pitch: int) -> Strides:
+    """One image of ``elements`` in ``layout``, whose pixels are ``pitch`` apart."""
+    if layout == PLAIN:
+        return [(elements, 1)]
+    c, h, w = layout.image  # type: ignore[misc]
+    return [(c, 1), (h * w, pitch)]
+
+
+def split(pairs: Strides, shape: Sequence[int]) -> list[Strides] | None:
+    """``pairs`` cut at the axes of ``shape``: a list for each axis. None where they do not divide."""
+    left = list(pairs)
+    groups: list[Strides] = []
+    for wanted in shape:
+        group: Strides = []
+        while wanted > 1:
+            extent, stride = left.pop(0)
+            if wanted % extent == 0:
+                group.append((extent, stride))
+                wanted //= extent
+            elif extent % wanted == 0:
+                inner = extent // wanted
+                group.append((wanted, stride * inner))
+                left.insert(0, (inner, stride))
+                wanted = 1
+            else:
+                return None
+        groups.append(group)
+    return groups
+
+
+def pair(source: Strides, target: Strides) -> list[Axis] | None:
+    """The loops that walk both; None where the extents do not divide."""
+    a, b = ([p for p in pairs if p[0] > 1] for pairs in (source, target))
+    axes: list[Axis] = []
+    while a and b:
+        (m, s), (n, t) = a.pop(0), b.pop(0)
+        extent = min(m, n)
+        if max(m, n) % extent:
+            return None
+        axes.append(Axis(extent, s * (m // extent), t * (n // extent)))
+        if m > extent:
+            a.insert(0, (m // extent, s))
+        if n > extent:
+            b.insert(0, (n // extent, t))
+    return axes
+
+
+def axes_of(view: View, type_: TensorType) -> list[Strides] | None:
+    """The strides of each logical axis but the first (the batch) of a value in ``view``."""
+    shape = type_.extents()[1:]
+    return split(strides(view.layout, math.prod(shape), view.pitch), shape)
+
+
+def matched(
+    source: Iterable[Strides], target: Iterable[Strides], batch: int, images: tuple[int, int]
+) -> list[Axis] | None:
+    """The loops of a move whose logical axes correspond one to one; ``images``: both image strides."""
+    axes = [Axis(batch, *images)]
+    for a, b in zip(source, target, strict=True):
+        found = pair(a, b)
+        if found is None:
+            return None
+        axes += found
+    return axes
+
+
+def in_place(axes: Iterable[Axis]) -> bool:
+    """Whether every element already lies where it is wanted."""
+    return all(a.source == a.target for a in axes if a.extent > 1)
+
+
+def move(
+    site: str,
+    source: View,
+    target: View,
+    axes: Sequence[Axis],
+    emit: Emit,
+    offsets: tuple[int, int] = (0, 0),
+) -> list[Step]:
+    """The steps that copy along ``axes``, ``offsets`` floats into the views."""
+    starts = (source.offset + offsets[0], target.offset + offsets[1])
+    loops = _merged(_widened(axes, source, target, emit.target.lanes))
+    form, inner, outer = _inner(loops)
+    return _steps(site, (source, target), starts, form, inner, outer, emit)
+
+
+def _widened(axes: Sequence[Axis], source: View, target: View, lanes: int) -> list[Axis]:
+    """The lanes that pad pixels are copied too where pixels then follow each other without gaps."""
+    if source.layout != target.layout or source.layout == PLAIN or source.pitch != target.pitch:
+        return list(axes)
+    channels = source.layout.image[0]  # type: ignore[index]
+    if source.pitch != round_up(channels, lanes):
+        return list(axes)
+    whole = Axis(channels, 1, 1)
+    return [Axis(source.pitch, 1, 1) if a == whole else a for a in axes]
+
+
+def _merged(axes: Iterable[Axis]) -> list[Axis]:
+    """The loops in order of the target, those that are one loop in both joined."""
+    loops: list[Axis] = []
+    for axis in sorted((a for a in axes if a.extent > 1), key=lambda a: (-a.target, -abs(a.source))):
+        last = loops[-1] if loops else None
+        if last and (last.source, last.target) == (axis.extent * axis.source, axis.extent * axis.target):
+            loops[-1] = Axis(last.extent * axis.extent, axis.source, axis.target)
+        else:
+            loops.append(axis)
+    return loops
+
+
+def _inner(loops: list[Axis]) -> tuple[int, tuple[Axis, ...], list[Axis]]:
+    """The form of the inner loops, those loops, and the others."""
+    read = next((a for a in loops if a.source == 1), None)
+    write = next((a for a in loops if a.target == 1), None)
+    if not loops:
+        return ROWS, (Axis(1, 1, 1),), []
+    if read is not None and read is write:
+        found = ROWS, (read,)
+    elif write is not None and write.source == 0:
+        found = FILL, (write,)
+    elif read is None or write is None:
+        found = STRIDED, (write or loops[-1],)
+    elif read.target == write.extent <= MOST_WOVEN:
+        found = WEAVE, (read, write)
+    elif write.source == read.extent <= MOST_WOVEN:
+        found = UNWEAVE, (write, read)
+    else:
+        found = TRANSPOSE, (read, write)
+    return *found, [a for a in loops if not any(a is b for b in found[1])]
+
+
+def _steps(
+    site: str,
+    views: tuple[View, View],
+    starts: tuple[int, int],
+    form: int,
+    inner: tuple[Axis, ...],
+    outer: list[Axis],
+    emit: Emit,
+) -> list[Step]:
+    lanes = emit.target.lanes
+    u, v = inner[0], inner[-1]
+    nu, rest = u.extent, 0
+    if form == TRANSPOSE:
+        outer = [*outer, Axis(-(-v.extent // lanes), lanes * v.source, lanes * v.target)]
+    elif nu >= LONG:
+        outer = [*outer, Axis(nu // CHUNK, CHUNK * u.source, CHUNK * u.target)]
+        nu, rest = CHUNK, nu % CHUNK
+    # STRIDED steps along its one axis; TRANSPOSE, WEAVE and UNWEAVE from row to row of their second one.
+    steps = (v.source, u.target) if form in (STRIDED, TRANSPOSE, WEAVE) else (0, v.target)
+    woven = v.extent if form in (WEAVE, UNWEAVE) else 1
+    spec = KernelSpec(
+        "nbcnn.kernels.cpu.code.move:make",
+        (("FORM", form), ("G", woven), ("LANES", lanes)),
+        f"f32_{FORMS[form]}{woven if woven > 1 else ''}__{emit.target.isa}",
+    )
+
+    def step(starts: tuple[int, int], nu: int, outer: list[Axis]) -> Step:
+        outer = outer or [Axis(1, 0, 0)]
+        units = math.prod(a.extent for a in outer)
+        args = (
+            *(Address(view.buffer, F32 * start) for view, start in zip(views, starts, strict=True)),
+            *(units, len(outer), nu, v.extent, *steps),
+            *(word for a in reversed(outer) for word in (a.extent, a.source, a.target)),
+        )
+        return Step(site, spec, args, nbytes=2 * F32 * units * nu * (lanes if form == TRANSPOSE else woven))
+
+    found = [step(starts, nu, outer)]
+    if rest:
+        done = u.extent - rest
+        found.append(step((starts[0] + done * u.source, starts[1] + done * u.target), rest, outer[:-1]))
+    return found

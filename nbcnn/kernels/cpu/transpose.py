@@ -1,0 +1,95 @@
+"""transpose: a copy between two orders of axes, or none where the value only has to be read otherwise.
+
+[N, C, H, W] in NHWC with whole vectors of channels *is* [N, H, W, C] in its plain order, and back:
+networks that were written for the other order pay nothing for it.
+"""
+
+from __future__ import annotations
+
+from nbcnn.ir.types import TensorType
+from nbcnn.kernels.base import PLAIN, Emit, Kernel, Layout, Site, Step, View, nhwc, round_up
+from nbcnn.kernels.cpu import moves
+from nbcnn.kernels.cpu.moves import Axis
+from nbcnn.options import CompileOptions
+from nbcnn.target import Target
+
+FEW_CHANNELS = 8
+"""Below so many channels an NHWC result would be mostly padding: it is written in its plain order."""
+
+_FAR = 1 << 40
+"""A distance of pixels that no channel stride reaches, to tell them apart where no view exists yet."""
+
+
+class Transpose(Kernel):
+    """Any order of the axes behind the batch; also of a value that lies as the image it was made from."""
+
+    name = "transpose"
+
+    def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
+        if site.op.name != "transpose":
+            return f"{site.op.name} is no transpose"
+        return "it moves the batch" if site.op.perm[0] != 0 else None  # type: ignore[attr-defined]
+
+    def cost(self, site: Site, target: Target) -> float:
+        return site.in_types[0].elements() * 1e-10
+
+    def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
+        if layout.kind not in ("plain", "nhwc"):
+            return False
+        return self._axes(site, _nominal(layout, site.in_types[0]), _plain(site.out_types[0])) is not None
+
+    def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
+        """As the same image if its pixels stay where they are (channel shuffle), else as readers like it."""
+        (layout,), (result,) = ins, site.out_types
+        if layout.kind == "nhwc":
+            view = _nominal(layout, result)
+            axes = self._axes(site, view, view)
+            if axes is not None and all(a.source == a.target for a in axes if a.source >= _FAR):
+                return (layout,)
+        natural = nhwc(result)
+        few = natural.image is not None and natural.image[0] < FEW_CHANNELS
+        return (PLAIN if few else natural,)
+
+    def within(self, site: Site, ins: tuple[View, ...], target: Target) -> tuple[View | None, ...]:
+        (source,), (result,) = ins, site.out_types
+        natural = nhwc(result)
+        plain = _plain(result)
+        candidates = [View(source.buffer, PLAIN, plain.pitch, plain.image_stride, source.offset)]
+        if source.buffer.place == "arena" and natural.image is not None:
+            c, h, w = natural.image
+            pitch = round_up(c, target.lanes)
+            candidates.append(View(source.buffer, natural, pitch, h * w * pitch, source.offset))
+        for view in candidates:
+            axes = self._axes(site, source, view, batch=2)
+            if axes is not None and moves.in_place(axes):
+                return (view,)
+        return (None,)
+
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+        if outs[0].buffer is ins[0].buffer:
+            return []
+        axes = self._axes(site, ins[0], outs[0], emit.batch)
+        assert axes is not None
+        return moves.move(site.name, ins[0], outs[0], axes, emit)
+
+    def _axes(self, site: Site, source: View, target: View, batch: int = 1) -> list[Axis] | None:
+        """The loops from ``source`` to ``target``; None where an axis is cut across by a layout."""
+        a = moves.axes_of(source, site.in_types[0])
+        b = moves.axes_of(target, site.out_types[0])
+        if a is None or b is None:
+            return None
+        order = site.op.perm[1:]  # type: ignore[attr-defined]
+        strides = (source.image_stride, target.image_stride)
+        return moves.matched([a[p - 1] for p in order], b, batch, strides)
+
+
+def _plain(type_: TensorType) -> View:
+    """A plain view of one image of ``type_``, in no buffer."""
+    return _nominal(PLAIN, type_)
+
+
+def _nominal(layout: Layout, type_: TensorType) -> View:
+    """A view in ``layout`` before any exists: pixels lie far apart."""
+    elements = type_.elements()
+    pitch = elements if layout == PLAIN else _FAR
+    return View(None, layout, pitch, elements)  # type: ignore[arg-type]
