@@ -50,7 +50,7 @@ class Row:
 
     ``max_rel_err`` is the largest of max|y - y_nbcnn| / max|y_nbcnn| over all outputs; None when
     the outputs cannot be compared (names, shapes, values that are not finite). ``ratio`` is None
-    for nbcnn itself. ``peer`` tells whether the row counts for the verdict.
+    for nbcnn itself. ``peer`` tells whether the row counts for the verdict, ``note`` how the engine runs it.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Row:
     max_rel_err: float | None
     ratio: Ratio | None
     peer: bool = True
+    note: str = ""
 
 
 def judge(found: Measured, batch: int) -> tuple[list[Row], list[str]]:
@@ -147,6 +148,7 @@ def _row(opened: Opened, base: Opened, timeline: Sequence[Block], batch: int) ->
         max_rel_err=relative_error(base.outputs, opened.outputs),
         ratio=ratio,
         peer=opened.engine.peer,
+        note=opened.note,
     )
 
 

@@ -42,6 +42,7 @@ class Opened:
     outputs: Arrays = field(default_factory=dict)
     peak_rss_bytes: int = 0
     asleep: bool = True
+    note: str = ""
 
 
 @dataclass(slots=True)

@@ -121,6 +121,9 @@ def show(result: Result, to: Console | None = None) -> None:
     to = to or console()
     to.print(_table(result, to.width))
     to.print(_precisions(result.rows))
+    for row in result.rows:
+        if row.note:
+            to.print(escape(f"{row.name}: {row.note}"))
     for entry in result.missing:
         to.print(escape(f"{entry['name']}: not installed (pip install nbcnn[{entry['extra']}])"))
     for name, error in result.failed.items():

@@ -47,6 +47,7 @@ class Worker:
         return {
             "version": self.session.version,
             "precision": self.session.precision,
+            "note": getattr(self.session, "note", ""),
             "load_s": loaded - start,
             "compile_s": done - loaded,
         }

@@ -12,7 +12,7 @@ import numpy as np
 class Sleeper:
     """Sleeps ``seconds`` a call, returns its input times ``scale``, appends calls to ``log``."""
 
-    version, precision = "1.0", "float32"
+    version, precision, note = "1.0", "float32", "asleep mostly"
 
     def __init__(self, task, seconds=0.002, scale=1.0, log=None, fail=""):
         self.task, self.seconds, self.scale = task, seconds, scale

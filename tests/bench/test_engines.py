@@ -5,7 +5,8 @@ import importlib
 import numpy as np
 import pytest
 
-from nbcnn.bench.engines import ENGINES, NBCNN, Task, as_row, select
+from nbcnn.bench.engines import ENGINES, NBCNN, Task, select
+from nbcnn.bench.engines.own import as_row
 from nbcnn.errors import OptionError
 
 onnx = pytest.importorskip("onnx")
@@ -142,7 +143,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_the_torch_interpreter_agrees_with_onnx_runtime(case, tmp_path):
     torch = pytest.importorskip("torch")
-    from nbcnn.bench.torch_onnx import load
+    from nbcnn.bench.engines.torch_onnx import load
 
     nodes, initializers = CASES[case]
     x, path = 3 * weights(*SHAPE), tmp_path / "m.onnx"
@@ -152,7 +153,7 @@ def test_the_torch_interpreter_agrees_with_onnx_runtime(case, tmp_path):
 
 def test_the_torch_interpreter_names_what_it_does_not_know(tmp_path):
     pytest.importorskip("torch")
-    from nbcnn.bench.torch_onnx import load
+    from nbcnn.bench.engines.torch_onnx import load
 
     save(tmp_path / "m.onnx", [node("Cos", ["x"], ["y"], name="c1")], {}, SHAPE)
     with pytest.raises(NotImplementedError, match=r"operator Cos \(node 'c1'\)"):
@@ -188,6 +189,54 @@ def test_an_engine_runs_a_model_of_two_outputs(name, tmp_path):
         assert session.version[0].isdigit()
         if engine.peer:
             assert session.precision == "float32"
+
+
+def session_of(name, folder, **sizes):
+    (engine,) = ENGINES[name]
+    if not engine.installed:
+        pytest.skip(f"{name} is not installed")
+    module, _, factory = engine.factory.partition(":")
+    return getattr(importlib.import_module(module), factory)(Task(str(folder), sizes=sizes))
+
+
+@pytest.mark.parametrize(
+    "zeros, notes",
+    [
+        ("none", {""}),
+        ("blocks", {"dense kernels", "sparse kernels, blocks of 1", "sparse kernels, blocks of 4"}),
+    ],
+)
+def test_mnn_tries_its_sparse_kernels_where_there_are_zeros(zeros, notes, tmp_path, monkeypatch):
+    w = weights(32, 4, 3, 3)
+    if zeros == "blocks":
+        w.reshape(8, 4, 36)[:, :, rng.permutation(36)[:30]] = 0
+    nodes = [node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])]
+    save(tmp_path / "model.onnx", nodes, {"w": w}, SHAPE)
+    x = weights(*SHAPE)
+    session = session_of("mnn", tmp_path)
+    assert {path.suffix for path in session._models.values()} == {".mnn"}
+    assert set(session._models) == notes
+    for chosen in notes:  # every way of running it gives the answer; one is the fastest
+        seconds = iter([float(note != chosen) for note in session._models])
+        monkeypatch.setattr(session, "_seconds", lambda module, seconds=seconds: next(seconds))
+        session.compile({"x": x})
+        assert session.note == chosen
+        same(session.read(session.run())["y"], answers(tmp_path / "model.onnx", x)[0])
+    sparse = [p.stat().st_size for note, p in session._models.items() if note.startswith("sparse")]
+    assert all(size < 0.6 * session._models["dense kernels"].stat().st_size for size in sparse)
+
+
+def test_a_compression_file_of_mnn_is_the_message_it_should_be():
+    from nbcnn.bench.engines.mnn import compression
+
+    assert compression(4) == b"\n\x050.0.0\x12\x0a\x08\x01\x1a\x06\x08\x01\x1a\x02\x20\x04"
+
+
+@pytest.mark.parametrize("name", ["mnn", "ncnn"])
+def test_a_converter_that_fails_says_so(name, tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    with pytest.raises(RuntimeError, match=r"Error parsing|DecodeError|decode"):
+        session_of(name, tmp_path)
 
 
 def test_nbcnn_runs_a_model_of_two_inputs(tmp_path):

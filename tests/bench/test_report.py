@@ -63,12 +63,21 @@ def test_json_has_exactly_the_documented_keys(result, tmp_path):
         assert set(engine) == {
             "name", "version", "precision", "latency_ms", "images_per_s", "load_s", "compile_s",
             "peak_rss_bytes", "max_rel_err", "ratio", "ratio_q1", "ratio_q3",
+            "note",
         }  # fmt: skip
         assert set(engine["latency_ms"]) == {"median", "p90", "p99", "min"}
     assert report["engines"][0]["ratio"] == 1.0
     assert report["engines"][1]["ratio_q3"] == 1.25
     assert report["missing"] == [{"name": "torch", "extra": "peers"}]
     assert set(report["machine"]) >= {"cpu", "features", "cores", "governor", "numba", "numpy"}
+
+
+def test_a_note_stands_below_the_table(result):
+    from dataclasses import replace
+
+    rows = [*result.rows, row("mnn", Ratio(2.0, 1.9, 2.1), note="sparse kernels, [blocks] of 4")]
+    assert "mnn: sparse kernels, [blocks] of 4" in text(show, replace(result, rows=rows)).splitlines()
+    assert "onnxruntime: " not in text(show, result)
 
 
 def test_json_names_engines_that_failed(result):

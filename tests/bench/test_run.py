@@ -42,6 +42,7 @@ def test_one_report_of_slow_wrong_broken_and_absent_engines(world):
     assert report["failed"] == [{"name": "broken", "error": "ValueError: cannot read the model"}]
     ours, slow, wrong = report["engines"]
     assert ours["ratio"] == 1.0
+    assert slow["note"] == "asleep mostly"
     assert slow["ratio"] == pytest.approx(2, rel=0.15)
     assert slow["ratio_q1"] <= slow["ratio"] <= slow["ratio_q3"]
     assert slow["max_rel_err"] == 0

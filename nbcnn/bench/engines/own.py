@@ -1,0 +1,53 @@
+"""nbcnn itself, as a row of the bench."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from nbcnn.bench.engines import Arrays, Task
+
+
+class Nbcnn:
+    """nbcnn itself, through its public API."""
+
+    def __init__(self, task: Task) -> None:
+        import nbcnn
+
+        self.version = nbcnn.__version__
+        self.precision = task.precision
+        self._nbcnn, self._task = nbcnn, task
+        self._graph = nbcnn.load(str(task.yaml))
+
+    def compile(self, inputs: Arrays) -> None:
+        task = self._task
+        self.model = self._nbcnn.compile(
+            self._graph,
+            target=task.target,
+            passes=task.passes,
+            threads=task.threads,
+            precision=task.precision,
+        )
+        self._inputs = [inputs[name] for name in self._graph.inputs]
+
+    def run(self) -> Any:
+        return self.model(*self._inputs)
+
+    def read(self, result: Any) -> Arrays:
+        if isinstance(result, Mapping):
+            return {name: np.asarray(y) for name, y in result.items()}
+        return {next(iter(self._graph.outputs)): np.asarray(result)}
+
+    def profile(self) -> list[dict[str, Any]]:
+        """Rows of kernel, time, share and GFLOP/s per step."""
+        return [as_row(row) for row in self.model.profile(*self._inputs)]
+
+
+def as_row(row: Any) -> dict[str, Any]:
+    """A dict of a mapping's items or an object's fields."""
+    if isinstance(row, Mapping):
+        return dict(row)
+    names = getattr(row, "__dataclass_fields__", None) or getattr(row, "_fields", None) or vars(row)
+    return {name: getattr(row, name) for name in names}
