@@ -13,7 +13,6 @@ KERNELS = (
     "conv:IndirectConv",
     "winograd:Winograd4",
     "winograd:Winograd2",
-    "sparse:SparseConv",
     "conv:Dense",
     "pool:WindowPool",
     "pool:GlobalPool",
