@@ -60,13 +60,14 @@ class Layouts:
         return self.convert(value, kernel.reads(site)[slot])
 
     def convert(self, value: str, layout: Layout) -> View:
-        """``value`` in ``layout``; from pixels to pixels the way leads through whole channels."""
+        """``value`` in ``layout``; from pixels to pixels, or to another image, the way leads through plain."""
         views = self.values[value]
         for view in views:
             if view.layout == layout:
                 return view
         source = next((v for v in views if v.layout.kind in ("plain", "planes")), views[0])
-        if {source.layout.kind, layout.kind} <= {"nhwc", "halo"}:
+        images = {source.layout.image, layout.image} - {None}
+        if {source.layout.kind, layout.kind} <= {"nhwc", "halo"} or len(images) > 1:
             source = self.convert(value, PLAIN)
         view = self.new(value, layout, purpose="conversion")
         self.steps += convert.convert(value, source, view, self.emit)
