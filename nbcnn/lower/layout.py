@@ -60,7 +60,7 @@ class Layouts:
         return self.convert(value, kernel.reads(site)[slot])
 
     def convert(self, value: str, layout: Layout) -> View:
-        """``value`` in ``layout``; from pixels to pixels, or to another image, the way leads through plain."""
+        """``value`` in ``layout``; from pixels to pixels, or to another image, the way leads over plain."""
         views = self.values[value]
         for view in views:
             if view.layout == layout:
