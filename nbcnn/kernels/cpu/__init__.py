@@ -13,6 +13,7 @@ KERNELS = (
     "conv:IndirectConv",
     "winograd:Winograd4",
     "winograd:Winograd2",
+    "sparse:SparseConv",
     "conv:Dense",
     "pool:WindowPool",
     "pool:GlobalPool",
