@@ -20,33 +20,46 @@ from nbcnn.ops.erf import erfc
 
 
 class Activation(Op):
-    """Base of the element-wise functions; a subclass gives `apply`, `slope` and `rounded`."""
+    """Base of the functions of one number; a subclass gives `apply`, `slope` and `rounded`."""
+
+    kinds: ClassVar[str] = check.FLOATS
+    ranges: ClassVar[tuple[tuple[float, float], ...]] = ()
 
     def apply(self, x: np.ndarray) -> np.ndarray:
         """The function itself."""
         raise NotImplementedError
 
-    def slope(self) -> float:
-        """The largest absolute slope: by how much it can stretch an error of its operand."""
+    def slope(self) -> float | None:
+        """The largest absolute slope: by how much it can stretch an error of its operand.
+
+        None for a function without one: it has to be monotone or convex.
+        """
         return 1.0
 
     def rounded(self, x: np.ndarray, y: np.ndarray) -> np.ndarray | float:
         """The size that evaluation rounds to `rounding.FEW` units; 0 where nothing is rounded."""
         return abs(y)
 
+    def carried(self, x: np.ndarray, e: np.ndarray) -> np.ndarray:
+        """How far the result moves when x moves within ``e``."""
+        slope = self.slope()
+        return rounding.corners(self, (x,), (e,))[0] if slope is None else slope * e
+
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
-        check.floating(types[0], self.name)
+        check.kinds(types[0], self.name, self.kinds)
         return (types[0],)
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (self.apply(arrays[0]),)
+        return (np.asarray(self.apply(arrays[0])),)
 
     def error(
         self, arrays: Sequence[np.ndarray], bounds: Sequence[np.ndarray], u: float
     ) -> tuple[np.ndarray, ...]:
         (x,), (e,) = arrays, bounds
-        carried = self.slope() * e
-        return (carried + rounding.FEW * u * (self.rounded(x, self.apply(x)) + carried),)
+        if x.dtype.kind != "f":
+            return (np.zeros(x.shape),)
+        carried = self.carried(x, e)
+        return (carried + rounding.FEW * u * (self.rounded(x, self.reference(x)[0]) + carried),)
 
     def _finite(self, *fields: str) -> None:
         for field in fields:
@@ -63,10 +76,14 @@ class Activation(Op):
     @classmethod
     def samples(cls) -> Iterator[Sample]:
         for op in cls.variants():
-            yield Sample(op, (TensorType(("N", 1)),))
-            yield Sample(op, (TensorType(("N", 5, 3, 7)),))
-            yield Sample(op, (TensorType(("N", 300)),), note="several vectors and a rest")
-            yield Sample(op, (TensorType(("N", 4), "int64"),), error="floats")
+            yield Sample(op, (TensorType(("N", 1)),), ranges=cls.ranges)
+            yield Sample(op, (TensorType(("N", 5, 3, 7)),), ranges=cls.ranges)
+            yield Sample(op, (TensorType(("N", 300)),), note="several vectors and a rest", ranges=cls.ranges)
+            yield Sample(op, (TensorType(("N", 6, 5)),), note="rank 3", ranges=cls.ranges)
+            for dtype in ("int64", "uint8", "bool"):
+                whole = TensorType(("N", 4), dtype)
+                allowed = check.kind(whole) in cls.kinds
+                yield Sample(op, (whole,)) if allowed else Sample(op, (whole,), error="floats")
 
 
 @dataclass(frozen=True)
@@ -104,14 +121,13 @@ class Relu(Activation):
     """max(x, 0)."""
 
     name: ClassVar[str] = "relu"
+    kinds: ClassVar[str] = check.NUMBERS
 
     def apply(self, x: np.ndarray) -> np.ndarray:
         return np.maximum(x, 0)
 
-    def error(
-        self, arrays: Sequence[np.ndarray], bounds: Sequence[np.ndarray], u: float
-    ) -> tuple[np.ndarray, ...]:
-        return (bounds[0],)
+    def rounded(self, x: np.ndarray, y: np.ndarray) -> float:
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -123,10 +139,8 @@ class Relu6(Activation):
     def apply(self, x: np.ndarray) -> np.ndarray:
         return np.minimum(np.maximum(x, 0), 6)
 
-    def error(
-        self, arrays: Sequence[np.ndarray], bounds: Sequence[np.ndarray], u: float
-    ) -> tuple[np.ndarray, ...]:
-        return (bounds[0],)
+    def rounded(self, x: np.ndarray, y: np.ndarray) -> float:
+        return 0.0
 
 
 @dataclass(frozen=True)
@@ -183,15 +197,23 @@ class _Gated(Activation):
 
 @dataclass(frozen=True)
 class Silu(_Gated):
-    """x * sigmoid(x)."""
+    """x * sigmoid(alpha * x) (ONNX Swish; alpha 1 is the usual silu)."""
 
     name: ClassVar[str] = "silu"
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._finite("alpha")
 
     def apply(self, x: np.ndarray) -> np.ndarray:
-        return x * Sigmoid().apply(x)
+        return x * Sigmoid().apply(self.alpha * x)
 
     def slope(self) -> float:
         return 1.1
+
+    @classmethod
+    def variants(cls) -> Iterator[Activation]:
+        yield from (cls(), cls(0.5), cls(-2.0))
 
 
 @dataclass(frozen=True)

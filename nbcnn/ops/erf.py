@@ -1,4 +1,4 @@
-"""The complementary error function of arrays, to the last bits of float64.
+"""The error function of arrays and its complement, to the last bits of float64.
 
 Source: W. J. Cody, Rational Chebyshev approximations for the error function, Math. Comp. 23 (1969)
 631-637, with the coefficients of his CALERF. NumPy has none, and SciPy is a large dependency for one.
@@ -64,8 +64,22 @@ _FAR = (  # (1 / sqrt(pi) - x * exp(x**2) * erfc(x)) * x**2 in 1 / x**2, for x >
 )
 
 
+def erf(x: np.ndarray) -> np.ndarray:
+    """The error function, small values with full relative accuracy; in the dtype of ``x``."""
+    near = np.clip(x, -0.46875, 0.46875)
+    return np.where(abs(x) <= 0.46875, near * _rational(_NEAR, near * near), np.copysign(1 - _tail(x), x))
+
+
 def erfc(x: np.ndarray) -> np.ndarray:
     """1 - erf(x), small values with full relative accuracy; in the dtype of ``x``."""
+    tail = _tail(x)
+    near = np.clip(x, -0.46875, 0.46875)
+    near = 1 - near * _rational(_NEAR, near * near)
+    return np.where(abs(x) <= 0.46875, near, np.where(x < 0, 2 - tail, tail))
+
+
+def _tail(x: np.ndarray) -> np.ndarray:
+    """erfc(|x|) for |x| > 0.46875."""
     y = np.minimum(abs(x), x.dtype.type(28))  # erfc(28) is below the smallest float64
     far = np.where(y > 4, 1 / np.maximum(y, 4) ** 2, 0)
     tail = np.where(
@@ -76,10 +90,7 @@ def erfc(x: np.ndarray) -> np.ndarray:
     # exp(-y*y) in two factors, the first of which is exact in y*y: the rounding of y*y would cost
     # y*y units in the last place.
     coarse = np.floor(y * 16) / 16
-    tail *= np.exp(-coarse * coarse) * np.exp(-(y - coarse) * (y + coarse))
-    near = np.minimum(y, 0.46875)
-    near = 1 - np.copysign(near, x) * _rational(_NEAR, near * near)
-    return np.where(y <= 0.46875, near, np.where(x < 0, 2 - tail, tail))
+    return tail * np.exp(-coarse * coarse) * np.exp(-(y - coarse) * (y + coarse))
 
 
 def _rational(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: np.ndarray) -> np.ndarray:

@@ -56,20 +56,39 @@ ORACLES = {
     "dense": lambda op, x, w, b=None: F.linear(x, w, b),
     "batch_norm": lambda op, x, w, b, m, v: F.batch_norm(x, m, v, w, b, eps=op.epsilon),
     "add": lambda op, a, b: a + b,
+    "sub": lambda op, a, b: a - b,
     "mul": lambda op, a, b: a * b,
+    "minimum": lambda op, a, b: torch.minimum(a, b),
+    "maximum": lambda op, a, b: torch.maximum(a, b),
+    "prelu": lambda op, x, slope: torch.where(x < 0, x * slope, x),
     "concat": lambda op, *x: torch.cat(x, op.axis),
     "flatten": lambda op, x: torch.flatten(x, op.axis),
     "softmax": lambda op, x: F.softmax(x, op.axis),
+    "log_softmax": lambda op, x: F.log_softmax(x, op.axis),
     "sigmoid": lambda op, x: torch.sigmoid(x),
     "tanh": lambda op, x: torch.tanh(x),
     "relu": lambda op, x: F.relu(x),
     "relu6": lambda op, x: F.relu6(x),
     "leaky_relu": lambda op, x: F.leaky_relu(x, op.alpha),
     "elu": lambda op, x: F.elu(x, op.alpha),
-    "silu": lambda op, x: F.silu(x),
+    "silu": lambda op, x: x * torch.sigmoid(op.alpha * x),
     "hard_swish": lambda op, x: F.hardswish(x),
     "hard_sigmoid": lambda op, x: torch.clamp(op.alpha * x + op.beta, 0, 1),
     "gelu": lambda op, x: F.gelu(x, approximate=op.approximate),
+    "celu": lambda op, x: F.celu(x, op.alpha),
+    "selu": lambda op, x: op.gamma * F.elu(x, op.alpha),
+    "softplus": lambda op, x: F.softplus(x, threshold=1000),
+    "softsign": lambda op, x: F.softsign(x),
+    "mish": lambda op, x: F.mish(x),
+    "clip": lambda op, x: x if op.min is op.max is None else torch.clamp(x, op.min, op.max),
+    "thresholded_relu": lambda op, x: F.threshold(x, op.alpha, 0),
+    "shrink": lambda op, x: (x - op.bias * x.sign()) * (x.abs() > op.lambd),
+} | {
+    name: lambda op, x, name=name: getattr(torch, name)(x)
+    for name in (
+        *("abs", "neg", "sign", "floor", "ceil", "round", "reciprocal", "sqrt", "exp", "log", "erf"),
+        *("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"),
+    )
 }
 SAMPLES = [s for name in ORACLES for s in ops.get(name).samples() if s.error is None]
 
