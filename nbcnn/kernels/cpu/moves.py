@@ -150,21 +150,23 @@ def _inner(loops: list[Axis]) -> tuple[int, tuple[Axis, ...], list[Axis]]:
     """The form of the inner loops, those loops, and the others."""
     read = next((a for a in loops if a.source == 1), None)
     write = next((a for a in loops if a.target == 1), None)
+    form: int
+    inner: tuple[Axis, ...]
     if not loops:
         return ROWS, (Axis(1, 1, 1),), []
     if read is not None and read is write:
-        found = ROWS, (read,)
+        form, inner = ROWS, (read,)
     elif write is not None and write.source == 0:
-        found = FILL, (write,)
+        form, inner = FILL, (write,)
     elif read is None or write is None:
-        found = STRIDED, (write or loops[-1],)
+        form, inner = STRIDED, (write or loops[-1],)
     elif read.target == write.extent <= MOST_WOVEN:
-        found = WEAVE, (read, write)
+        form, inner = WEAVE, (read, write)
     elif write.source == read.extent <= MOST_WOVEN:
-        found = UNWEAVE, (write, read)
+        form, inner = UNWEAVE, (write, read)
     else:
-        found = TRANSPOSE, (read, write)
-    return *found, [a for a in loops if not any(a is b for b in found[1])]
+        form, inner = TRANSPOSE, (read, write)
+    return form, inner, [a for a in loops if not any(a is b for b in inner)]
 
 
 def _steps(

@@ -124,22 +124,19 @@ def copy(tc, source, to, floats, lanes):
 
     def emit_copy(context: Any, bd: Builder, sig: Any, args: Any) -> Scalar:
         source, to, floats, _ = args
-        rest = bd.srem(floats, i64(n))
-        whole = bd.sub(floats, rest)
+        last = bd.sub(floats, i64(n))
 
         def vector(i: Scalar, _: list[Scalar]) -> list[Scalar]:
             emit.store(at_float(bd, to, i), emit.load(bd, at_float(bd, source, i), n))
             return []
 
-        emit.loop(bd, i64(0), whole, n, [], vector)
-        with bd.if_then(bd.icmp_signed(">", rest, i64(0))):
-            # The last vector begins early; masked accesses are for what is shorter than a vector.
-            with bd.if_else(bd.icmp_signed(">", whole, i64(0)), likely=True) as (long, short):
-                with long:
-                    last = bd.sub(floats, i64(n))
-                    emit.store(at_float(bd, to, last), emit.load(bd, at_float(bd, source, last), n))
-                with short:
-                    emit.store_first(to, emit.load_first(bd, source, rest, n), rest)
+        # The last vector begins early; masked accesses are for what is shorter than a vector.
+        emit.loop(bd, i64(0), last, n, [], vector)
+        with bd.if_else(bd.icmp_signed(">=", last, i64(0)), likely=True) as (long, short):
+            with long:
+                vector(last, [])
+            with short:
+                emit.store_first(to, emit.load_first(bd, source, floats, n), floats)
         return context.get_dummy_value()
 
     word = types.intp
