@@ -40,7 +40,7 @@ def mean_of_plane(graph: Graph, mean: Node) -> Plan | None:
     A reshape that puts the axes back is the pool itself.
     """
     op, x = mean.op, graph.type(mean.data[0])
-    if not isinstance(op, ReduceMean) or x.rank != 4 or op.along(x) != (2, 3):
+    if not isinstance(op, ReduceMean) or x.rank != 4 or op.along(x) != (2, 3) or "float" not in x.dtype:
         return None
 
     def edit(rw: Rewriter) -> Iterable[str]:
