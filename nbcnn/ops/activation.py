@@ -50,7 +50,7 @@ class Activation(Op):
         return (types[0],)
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        return (np.asarray(self.apply(arrays[0])),)
+        return (np.asarray(self.apply(arrays[0]), arrays[0].dtype),)
 
     def error(
         self, arrays: Sequence[np.ndarray], bounds: Sequence[np.ndarray], u: float

@@ -25,7 +25,7 @@ class Binary(Op):
     roundings: ClassVar[int] = 1
 
     def apply(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """The function itself, in the dtype of its operands; no warnings for division by zero and the like."""
+        """The function itself, in the dtype of its operands; warnings are off."""
         raise NotImplementedError
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
@@ -191,50 +191,42 @@ class Pow(Binary):
 
 @dataclass(frozen=True)
 class Mod(Binary):
-    """The rest of a / b: with the sign of b, or with ``fmod`` that of a, which floats need."""
+    """The rest of a / b: with the sign of b, or with ``fmod`` that of a."""
 
     name: ClassVar[str] = "mod"
     ranges: ClassVar[tuple[Range, ...]] = ((-5, 5), (1, 3))
     roundings: ClassVar[int] = 0
     fmod: bool = False
 
-    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
-        result = super().infer(*types)
-        if not self.fmod and check.kind(types[0]) == "f":
-            raise ShapeError(f"mod of floats takes the sign of the dividend: set fmod, got {types[0]}")
-        return result
-
     def apply(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return np.fmod(a, b) if self.fmod else np.mod(a, b)
 
     def carried(self, arrays: Sequence[np.ndarray], bounds: Sequence[np.ndarray]) -> np.ndarray:
-        # a - trunc(a / b) * b: while the quotient stays, errors of b count as often as b was taken away.
-        a, b = arrays
-        first, second = (np.asarray(e, np.float64) for e in bounds)
-        times = Div().reference(a, b)[0]
-        apart = rounding.corners(_Times(), arrays, bounds)[0]
-        moved = first + abs(np.trunc(times)) * second
-        if not (first.any() or second.any()):
-            return np.zeros(times.shape)
-        return np.where(apart > 0, 2 * (abs(b) + second) + moved, moved)
+        # a - times * b: while the quotient stays, errors of b count as often as b was taken away.
+        (apart,) = rounding.corners(_Times(self.fmod), arrays, bounds)
+        times = abs(_Times(self.fmod).reference(*arrays)[0])
+        moved = bounds[0] + times * bounds[1]
+        return np.where(apart > 0, moved + 2 * (abs(arrays[1]) + bounds[1]), moved)
 
     @classmethod
     def variants(cls) -> Iterator[Binary]:
-        yield cls(fmod=True)
+        yield from (cls(), cls(fmod=True))
 
     @classmethod
     def mixed(cls) -> Iterator[Sample]:
-        for dtype in ("int32", "uint8"):
-            for op in (cls(), cls(fmod=True)):
+        for dtype in ("int32", "uint8", "float64"):
+            for op in cls.variants():
                 yield Sample(op, (TensorType(("N", 4), dtype),) * 2, ranges=((1, 9), (1, 4)))
-        yield Sample(cls(), (TensorType(("N", 4)),) * 2, error="fmod")
 
 
-class _Times(Div):
+@dataclass(frozen=True)
+class _Times(Binary):
     """How often b goes into a."""
 
+    fmod: bool
+
     def apply(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return np.trunc(a / b)
+        return np.trunc(a / b) if self.fmod else np.floor(a / b)
 
 
 @dataclass(frozen=True)

@@ -50,10 +50,13 @@ class BitwiseXor(Binary):
 
 @dataclass(frozen=True)
 class BitShift(Binary):
-    """a with its bits moved by b places, zeros following."""
+    """a with its bits moved by b places: zeros follow, or the sign to the right.
+
+    A shift by as many bits as a has, by more or by a negative number moves all of them out.
+    """
 
     name: ClassVar[str] = "bit_shift"
-    kinds: ClassVar[str] = "u"
+    kinds: ClassVar[str] = check.INTEGERS
     direction: Literal["left", "right"] = "left"
 
     def __post_init__(self) -> None:
@@ -61,8 +64,11 @@ class BitShift(Binary):
             raise ShapeError(f"direction must be 'left' or 'right', got '{self.direction}'")
 
     def apply(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        width = 8 * a.dtype.itemsize
         shift = np.left_shift if self.direction == "left" else np.right_shift
-        return shift(a, b)
+        inside = (b >= 0) & (b < width)
+        outside = np.where((a < 0) & (self.direction == "right"), a.dtype.type(0) - 1, 0).astype(a.dtype)
+        return np.where(inside, shift(a, np.where(inside, b, b.dtype.type(0))), outside)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -70,7 +76,8 @@ class BitShift(Binary):
         for direction in ("left", "right"):
             yield Sample(cls(direction), (bits, bits))
             yield Sample(cls(direction), (bits, TensorType((), "uint8")), note="scalar")
-        yield Sample(cls(), (TensorType(("N", 5), "int32"),) * 2, error="unsigned")
+        yield Sample(cls("right"), (TensorType(("N", 5), "int32"),) * 2, note="the sign follows")
+        yield Sample(cls(), (TensorType(("N", 5)),) * 2, error="integers")
         yield Sample(cls(), (bits, TensorType(("N", 4), "uint8")), error="axis 1")
 
 

@@ -96,8 +96,8 @@ class Mish(Activation):
     name: ClassVar[str] = "mish"
 
     def apply(self, x: np.ndarray) -> np.ndarray:
-        # With e = exp(x), tanh(log(1 + e)) = ((1 + e)**2 - 1) / ((1 + e)**2 + 1) = p / (p + 2), p = e * (e + 2).
-        # Above 0 numerator and denominator are divided by e**2, so that nothing overflows.
+        # With e = exp(x): tanh(log(1 + e)) = ((1 + e)**2 - 1) / ((1 + e)**2 + 1) = p / (p + 2) where
+        # p = e * (e + 2). Above 0 both are divided by e**2, so that nothing overflows.
         small = np.exp(-abs(x))
         gate = np.where(x > 0, 1 + 2 * small, small * (small + 2))
         return x * (gate / np.where(x > 0, gate + 2 * small * small, gate + 2))
