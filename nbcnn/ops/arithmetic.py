@@ -195,7 +195,6 @@ class Mod(Binary):
 
     name: ClassVar[str] = "mod"
     ranges: ClassVar[tuple[Range, ...]] = ((-5, 5), (1, 3))
-    roundings: ClassVar[int] = 0
     fmod: bool = False
 
     def apply(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
