@@ -41,8 +41,11 @@ def multilinear(
     """Error of an operator f that sums products of its operands, each output in ``k`` roundings.
 
     |f(x + e) - f(x)| <= f(|x| + |e|) - f(|x|) for every operand at once, because each term is a
-    product; rounding adds gamma_k * f(|x| + |e|). Integers among the operands are indices, taken as they are.
+    product; rounding adds gamma_k * f(|x| + |e|). Integers among the operands are
+    indices, taken as they are; results of integers alone are exact.
     """
+    if all(a.dtype.kind != "f" for a in arrays):
+        return tuple(np.zeros(r.shape) for r in op.reference(*arrays))
     size = [abs(a) if a.dtype.kind == "f" else a for a in arrays]
     high = op.reference(*(a + e for a, e in zip(size, bounds, strict=True)))
     low = op.reference(*size) if any(e.any() for e in bounds) else high
