@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from nbcnn.errors import GraphError, PassError
 from nbcnn.ir.graph import Graph, Node
 from nbcnn.ir.op import Op
 from nbcnn.ir.types import TensorType
-from nbcnn.ir.weight import Weight
+from nbcnn.ir.weight import Sparsity, Weight
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,12 @@ class Rewriter:
         *,
         trainable: bool = True,
         mask: np.ndarray | None = None,
+        sparsity: Sparsity | None = None,
     ) -> str:
         """Add a weight under ``name`` or, when that is taken, ``name.1``, ``name.2``...; returns the name."""
         fresh = self.fresh(name)
-        weight = Weight.of(array, trainable=trainable)
-        self._edit()._add_weight(fresh, weight if mask is None else weight.masked(mask))
+        weight = replace(Weight.of(array, trainable=trainable), mask=mask, sparsity=sparsity)
+        self._edit()._add_weight(fresh, weight)
         return fresh
 
     def replace_weight(self, name: str, weight: Weight) -> None:

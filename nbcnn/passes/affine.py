@@ -12,8 +12,8 @@ Before a layer, the scale always, the shift only where no padding stands beside 
     bn(s*x + t; g, b)     = bn(x; g*s, b + k*(m*s + t - m))   with k = g / sqrt(v + eps)
 
 A transposed convolution takes the scale before it, but no shift: its outputs see different numbers of taps.
-New weights are computed in float64 and rounded once; masks stay, because what is zero stays zero. A weight
-that other nodes share is left to them: this layer gets its own.
+New weights are computed in float64 and rounded once; masks and marks of sparsity stay, because what is zero
+stays zero. A weight that other nodes share is left to them: this layer gets its own.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import numpy as np
 
 from nbcnn.ir import Graph, Node, Op, Rewriter
 from nbcnn.ops.batch_norm import BatchNorm
+from nbcnn.passes import prune_patterns
 from nbcnn.passes.fusing import other_uses
 
 
@@ -153,8 +154,12 @@ def _renewed(rw: Rewriter, layer: Node, op: Op, node: Node, changed: Changed, na
         own = trainable if slot == "bias" or weight is None else weight.trainable
         array = changed[slot]
         array.flags.writeable = False  # so that the graph takes it without a copy
-        mask = weight.mask if weight is not None and slot == "weight" else None
-        names.append(rw.add_weight(f"{name}.folded_{slot}", array, trainable=own, mask=mask))
+        mask = mark = None
+        if weight is not None and slot == "weight":
+            mask = weight.mask
+            mark = prune_patterns.renewed(array, weight, groups=getattr(op, "groups", 1))
+        fresh = f"{name}.folded_{slot}"
+        names.append(rw.add_weight(fresh, array, trainable=own, mask=mask, sparsity=mark))
     return names
 
 

@@ -111,7 +111,7 @@ def conv_stride(graph: Graph, pool: Node) -> Plan | str | None:
     k = t = 2 it pays from K = 5 on (9 instead of 25) and for K = 3 at stride 2 (6 instead of 9). For K = 3 at
     stride 1 it does not: Winograd's algorithms make do with 4 products or fewer, the wide kernel's 4 have to
     be done. For K = 1 `conv_behind` does better. Depthwise layers are bound by memory.
-    A masked weight is left alone, for zeros would be filled in.
+    A pruned weight is left alone, for zeros would be filled in.
     """
     found = _conv_before(graph, pool)
     if found is None or not isinstance(pool.op, AvgPool) or found[1].kernel == (1, 1):
@@ -137,8 +137,8 @@ def conv_stride(graph: Graph, pool: Node) -> Plan | str | None:
     if merged >= size_in * op.kernel[0] * op.kernel[1] * points(y) + window * points(z):
         return f"one {kernel[0]}x{kernel[1]} convolution with '{conv.name}' would do more work than both"
     weight = graph.weight(conv.weights[0])
-    if weight.mask is not None:
-        return f"'{conv.weights[0]}' is masked: its zeros would be filled in"
+    if weight.mask is not None or weight.sparsity:
+        return f"'{conv.weights[0]}' is pruned: its zeros would be filled in"
     wide = replace(
         op,
         kernel=(kernel[0], kernel[1]),

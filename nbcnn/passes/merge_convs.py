@@ -28,7 +28,7 @@ from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.dense import Dense
 from nbcnn.ops.fused import Body, Fused
 from nbcnn.ops.split import Split
-from nbcnn.passes import fusing
+from nbcnn.passes import fusing, prune_patterns
 from nbcnn.passes.affine import slots
 from nbcnn.passes.base import REASSOCIATES, Pass
 
@@ -120,7 +120,8 @@ def _joined(rw: Rewriter, name: str, weights: list[Weight]) -> str:
         mask = np.concatenate(masks)
     array = np.concatenate([w.array for w in weights])
     array.flags.writeable = False
-    return rw.add_weight(name, array, trainable=weights[0].trainable, mask=mask)
+    mark = prune_patterns.renewed(array, *weights)
+    return rw.add_weight(name, array, trainable=weights[0].trainable, mask=mask, sparsity=mark)
 
 
 def _zeros(count: int, weight: Weight) -> Weight:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nbcnn.ir import Sparsity
+from nbcnn.ir import Sparsity, Weight
 
 FILL = 1.01
 """A pattern holds where storing all its positions takes at most this times the elements that are not zero."""
@@ -29,6 +29,11 @@ class Pattern:
     most: int = 0
     group: int = 0
 
+    @property
+    def zeros(self) -> float | None:
+        """The share of zeros that the pattern prescribes, if it does."""
+        return 1 - self.most / self.group if self.group else None
+
 
 PATTERNS: dict[str, Pattern] = {
     p.name: p
@@ -42,6 +47,46 @@ PATTERNS: dict[str, Pattern] = {
         Pattern("channel"),
     )
 }
+
+
+def obstacle(pattern: Pattern, shape: tuple[int, ...], groups: int) -> str | None:
+    """Why a weight of ``shape`` cannot have ``pattern``, and what would do; None where it can."""
+    out, inside = shape[0] // groups, shape[1]
+    where = f" in each of its {groups} groups" if groups > 1 else ""
+    if out % pattern.block:
+        return f"{pattern.name} needs a multiple of {pattern.block} output channels{where}, it has {out}"
+    if pattern.group and inside % pattern.group:
+        return f"{pattern.name} needs a multiple of {pattern.group} input channels{where}, it has {inside}"
+    return None
+
+
+def units(array: np.ndarray, pattern: Pattern) -> np.ndarray:
+    """``array`` as [A, members, B]: the members of each of the A * B units that ``pattern`` prunes whole.
+
+    An element is a unit of one for N:M patterns too.
+    """
+    if pattern.name == "channel":
+        return array.reshape(len(array), -1, 1)
+    if pattern.block > 1:
+        return array.reshape(len(array) // pattern.block, pattern.block, -1)
+    return array.reshape(-1, 1, 1)
+
+
+def spread(kept: np.ndarray, shape: tuple[int, ...], pattern: Pattern) -> np.ndarray:
+    """The mask of ``shape`` that keeps the units ``kept`` [A * B]."""
+    whole = units(np.empty(shape, bool), pattern)
+    each = kept.reshape(len(whole), 1, -1)
+    return np.broadcast_to(each, whole.shape).reshape(shape)
+
+
+def best_of_each(scores: np.ndarray, pattern: Pattern) -> np.ndarray:
+    """The mask of an N:M pattern: of each group of inputs the highest scores; of equal ones the later."""
+    out, inside = scores.shape[:2]
+    grouped = scores.reshape(out, inside // pattern.group, pattern.group, -1)
+    order = np.argsort(grouped, axis=2, kind="stable")
+    kept = np.zeros(grouped.shape, bool)
+    np.put_along_axis(kept, order[:, :, pattern.group - pattern.most :], True, axis=2)
+    return kept.reshape(scores.shape)
 
 
 def found(array: np.ndarray, groups: int = 1) -> Sparsity:
@@ -66,6 +111,12 @@ def found(array: np.ndarray, groups: int = 1) -> Sparsity:
                 pattern = p.name
                 break
     return Sparsity(zeros, block, pattern)
+
+
+def renewed(array: np.ndarray, *old: Weight, groups: int = 1) -> Sparsity | None:
+    """The mark of a weight ``array`` that a pass makes of ``old`` ones; None where one of these has none."""
+    mark = found(array, groups) if all(weight.sparsity for weight in old) else None
+    return mark if mark and mark.zeros else None
 
 
 def _stored_in_blocks(kept: np.ndarray, block: int) -> int:

@@ -31,6 +31,7 @@ from nbcnn.ops.batch_norm import BatchNorm
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.dense import Dense
 from nbcnn.ops.reshape import Flatten
+from nbcnn.passes import prune_patterns
 from nbcnn.passes.affine import of_norm, slots
 from nbcnn.passes.base import REASSOCIATES, Pass
 
@@ -187,6 +188,9 @@ def _cut(rw: Rewriter, node: Node, slot: str, name: str, axis: int, live: np.nda
         return np.compress(np.repeat(live, extent // len(live)), array, axis=axis)
 
     mask = None if weight.mask is None else kept(weight.mask)
+    array = kept(weight.array)
+    groups = 1 if getattr(node.op, "groups", 1) == 1 else len(array)
+    mark = prune_patterns.renewed(array, weight, groups=groups)
     return rw.add_weight(
-        f"{node.name}.live_{slot}", kept(weight.array), trainable=weight.trainable, mask=mask
+        f"{node.name}.live_{slot}", array, trainable=weight.trainable, mask=mask, sparsity=mark
     )

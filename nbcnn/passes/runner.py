@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from nbcnn.errors import ModelFileError, NbcnnError, PassError
+from nbcnn.errors import ModelFileError, NbcnnError, OptionError, PassError
 from nbcnn.ir import BATCH, Graph, Rewriter
 from nbcnn.ir import verify as check
 from nbcnn.ir.rewriter import Refusal, Rewrite
@@ -169,7 +169,8 @@ def _blame(pass_: Pass) -> Iterator[None]:
     """Make an error say which pass it came from."""
     try:
         yield
-    except ModelFileError:  # weights are read when a pass first asks for them: not its fault
+    except (ModelFileError, OptionError):
+        # Weights are read when a pass first asks for them, options may not fit the graph: not its fault.
         raise
     except NbcnnError as error:
         raise PassError(f"pass '{pass_.name}' broke the graph: {error}") from error

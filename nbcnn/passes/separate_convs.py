@@ -14,7 +14,7 @@ and a node above ``max_error`` is refused. A trained convolution is far from sep
 0.83 to 0.88 at rank 1, by 0.45 to 0.59 at rank 4): count on fine-tuning afterwards. Stride, padding, dilation
 and ``flip`` stay with the depthwise part, the bias with the pointwise one. A point of the output costs
 rank * C * (kh * kw + O) multiply-accumulates in place of C * kh * kw * O; what would not save any is refused,
-as are grouped convolutions.
+as are grouped convolutions and pruned ones, whose zeros would be filled in.
 
 Fused nodes are left alone: it goes before `fuse-activation`, and behind `fuse-conv-bn` if the batch norm is
 to weigh in what counts as close.
@@ -76,6 +76,8 @@ class SeparateConvs(Pass):
             return f"'{weight}' is computed"
         if op.groups > 1:
             return f"has {op.groups} groups"
+        if rw.graph.weight(weight).mask is not None:
+            return f"'{weight}' is pruned: its zeros would be filled in"
         if not np.isfinite(rw.graph.weight(weight).array).all():
             return f"'{weight}' is not finite everywhere"
         taps = op.kernel[0] * op.kernel[1]

@@ -12,16 +12,14 @@ zero, so a stray zero in a block does not hide the block.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from nbcnn.errors import PassError
-from nbcnn.ir import Graph, Rewriter
-from nbcnn.ops.conv2d import Conv2d
-from nbcnn.ops.dense import Dense
-from nbcnn.passes import fusing, prune_patterns
+from nbcnn.ir import Rewriter
+from nbcnn.passes import prune_patterns
 from nbcnn.passes.base import EXACT, Pass
+from nbcnn.passes.prune_layers import layers
 
 
 @dataclass(frozen=True)
@@ -50,29 +48,3 @@ class Sparsify(Pass):
             if not rw.begin(layer.node, f"'{layer.weight}' is {what}"):
                 return
             rw.replace_weight(layer.weight, weight.marked(mark))
-
-
-@dataclass(frozen=True)
-class Layer:
-    """A weight that conv2d or dense layers multiply by.
-
-    ``name`` is that of the first layer that reads it, ``node`` the graph's node that this is or stands in.
-    Output channels fall into ``groups``, those of every reader.
-    """
-
-    weight: str
-    name: str
-    node: str
-    groups: int
-
-
-def layers(graph: Graph) -> list[Layer]:
-    """Every weight of a conv2d or dense layer, those inside fused nodes too, in the order of the graph."""
-    found: dict[str, Layer] = {}
-    for node in graph.nodes:
-        for part in fusing.parts(node):
-            if isinstance(part.op, Conv2d | Dense) and graph.is_weight(part.weights[0]):
-                layer = found.get(part.weights[0]) or Layer(part.weights[0], part.name, node.name, 1)
-                groups = math.lcm(layer.groups, getattr(part.op, "groups", 1))
-                found[layer.weight] = replace(layer, groups=groups)
-    return list(found.values())

@@ -29,6 +29,7 @@ from nbcnn.ir import Node, Rewriter, TensorType, Weight
 from nbcnn.ops import window
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.pool import AvgPool, MaxPool
+from nbcnn.passes import prune_patterns
 from nbcnn.passes.base import Lossy, Pass
 from nbcnn.passes.choose import EVERY, chosen
 
@@ -79,7 +80,8 @@ def _conv(rw: Rewriter, node: Node, op: Conv2d) -> bool:
     old = rw.graph.weight(node.weights[0])
     weight, mask = _folded(old, op, conv.kernel, rw.graph.type(node.data[0]))
     name = f"{node.name}.pooled_weight"
-    fresh = rw.add_weight(name, weight, trainable=old.trainable, mask=mask)
+    mark = prune_patterns.renewed(weight, old, groups=op.groups)
+    fresh = rw.add_weight(name, weight, trainable=old.trainable, mask=mask, sparsity=mark)
     cells = rw.add(rw.fresh(f"{node.name}.pool"), pool, node.data)
     rw.replace(node.name, conv, (cells, fresh, *node.weights[1:]))
     rw.erase_dead(node.weights[:1])

@@ -29,6 +29,7 @@ PASSES: dict[str, str] = {
     "merge-convs": "merge_convs:MergeConvs",
     "spatial-avg-pool": "spatial_avg_pool:SpatialAvgPool",
     "separate-convs": "separate_convs:SeparateConvs",
+    "prune": "prune:Prune",
     "sparsify": "sparsify:Sparsify",
     "swap-activation": "swap_activation:SwapActivation",
 }

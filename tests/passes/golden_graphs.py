@@ -111,6 +111,12 @@ def separate_convs(b: Builder) -> Graph:
     return b.graph(b("narrow", Conv2d(1, (3, 3)), b("conv", Conv2d(16, (3, 3)), b.input(16, 6, 6))))
 
 
+def prune(b: Builder) -> Graph:
+    x = b("act", Relu(), b("first", CONV, b.input(3, 6, 6)))
+    y = b("middle", PLAIN, b("norm", BatchNorm(), b("point", POINT, x)))
+    return b.graph(b("fc", Dense(3), b("flat", Flatten(), b("mean", GlobalAvgPool(), y))))
+
+
 def sparsify(b: Builder) -> Graph:
     kept = np.repeat(b.rng.random((2, 4, 3, 3)) < 0.25, 4, axis=0)
     b.weight("blocks", b.rng.normal(size=kept.shape) * kept)
@@ -139,6 +145,7 @@ GRAPHS: dict[str, Callable[[Builder], Graph]] = {
     "merge-convs": merge_convs,
     "spatial-avg-pool": spatial_avg_pool,
     "separate-convs": separate_convs,
+    "prune": prune,
     "sparsify": sparsify,
     "swap-activation": swap_activation,
 }

@@ -61,7 +61,10 @@ def example(name: str) -> Pass:
     return get(name).of(_NEEDED.get(name, {}))
 
 
-_NEEDED = {"swap-activation": {"old": "relu", "new": "silu"}}
+_NEEDED = {
+    "prune": {"sparsity": 0.4, "keep": []},
+    "swap-activation": {"old": "relu", "new": "silu"},
+}
 
 
 def refusals(record: Record) -> dict[str, str]:

@@ -316,7 +316,7 @@ def test_a_mean_stays_a_step():
     build = Builder("float64")
     x = build.input(4, 8, 8)
     weight = build.weight("w", np.ones((6, 4, 5, 5)), np.eye(5, dtype=bool) & np.ones((6, 4, 1, 1), bool))
-    stays(build.graph(build("b", AvgPool(2), build("a", conv, x, weight=weight))), b="'w' is masked")
+    stays(build.graph(build("b", AvgPool(2), build("a", conv, x, weight=weight))), b="'w' is pruned")
 
 
 @st.composite

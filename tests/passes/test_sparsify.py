@@ -109,7 +109,7 @@ def test_threshold(rng):
     assert apply(Sparsify(0.51), one_conv(kept))[1].rewrites == ()
     dense = one_conv(np.ones((4, 4, 1, 1), bool))
     assert apply(Sparsify(0.0), dense)[1].rewrites == ()
-    with pytest.raises(PassError, match="'threshold': must be from 0 to 1, got 1.5"):
+    with pytest.raises(PassError, match=r"'threshold': must be from 0 to 1, got 1\.5"):
         Sparsify(1.5)
 
 
