@@ -25,6 +25,7 @@ KERNELS = (
     "views:Concat",
     "views:Split",
     "transpose:Transpose",
+    "resize:Resize",
 )
 """``module:Class`` below this package."""
 
