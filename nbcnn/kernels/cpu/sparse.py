@@ -7,7 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from nbcnn.ir.weight import Weight
-from nbcnn.kernels.base import F32, Address, Buffer, Emit, Kernel, Layout, Site, Step, Store, View, planes
+from nbcnn.kernels.base import (
+    F32,
+    Address,
+    Buffer,
+    Emit,
+    Kernel,
+    Layout,
+    Site,
+    Step,
+    Store,
+    View,
+    planes,
+    round_up,
+)
 from nbcnn.kernels.cpu import epilogue, packing
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.options import CompileOptions
@@ -16,6 +29,9 @@ from nbcnn.target import Target
 
 DIRECT, SHIFT, GATHER = 0, 1, 2
 """Where a weight finds its pixels; see ``code/sparse.py``."""
+
+MOST = 7
+"""Vectors of a block, where each output channel has its own positions: more would leave the first cache."""
 
 RATE = 3.2e9
 """Multiply-adds of weights that are not zero, in a second and a lane, for estimates."""
@@ -54,7 +70,7 @@ class Geometry:
         shared = sparsity.block if sparsity else 1
         block = 4 if shared % 4 == 0 and conv.channels // conv.groups % 4 == 0 else 1
         walk = (conv.kernel, conv.stride, conv.dilation, top, left)
-        limits = (block, target.lanes, target.registers, 3 * target.l1 // 4)
+        limits = (block, target.lanes, target.registers, 3 * target.l1 // 2)
         return cls(c, conv.channels, conv.groups, h, w, oh, ow, *walk, *limits)  # type: ignore[arg-type]
 
     @property
@@ -62,10 +78,35 @@ class Geometry:
         return self.kernel[0] * self.kernel[1]
 
     @property
+    def walks(self) -> tuple[np.ndarray, np.ndarray]:
+        """Row and column of each tap, in pixels of the input from the first pixel of the output."""
+        y, x = np.divmod(np.arange(self.taps), self.kernel[1])
+        return y * self.dilation[0] - self.top, x * self.dilation[1] - self.left
+
+    @property
+    def divided(self) -> bool:
+        """Whether the planes are first divided into phases, over which the filters have stride 1."""
+        return self.stride == (2, 2) and self.out_width == -(-self.width // 2)
+
+    @property
+    def phases(self) -> tuple[int, ...]:
+        """Those that are read: 2 * (row is odd) + (column is odd)."""
+        y, x = self.walks
+        return tuple(sorted({int(p) for p in 2 * (y % 2) + x % 2}))
+
+    @property
+    def phase_pitch(self) -> int:
+        """Floats of one phase of a plane."""
+        return round_up(-(-self.height // 2) * -(-self.width // 2), self.lanes)
+
+    @property
     def mode(self) -> int:
-        if self.taps == 1 and self.stride == (1, 1) and (self.top, self.left) == (0, 0):
-            return DIRECT if (self.out_height, self.out_width) == (self.height, self.width) else GATHER
-        return SHIFT if self.stride == (1, 1) and self.out_width == self.width else GATHER
+        if self.stride != (1, 1) and not self.divided:
+            return GATHER
+        alone = self.taps == 1 and (self.top, self.left) == (0, 0)
+        if alone and (self.divided or (self.out_height, self.out_width) == (self.height, self.width)):
+            return DIRECT
+        return SHIFT if self.divided or self.out_width == self.width else GATHER
 
     @property
     def vectors(self) -> int:
@@ -75,11 +116,7 @@ class Geometry:
     @property
     def nv(self) -> int:
         """Vectors of a block: as many as registers hold, all blocks alike."""
-        most = (
-            (self.registers - 4) // (2 * self.block)
-            if self.block == 1
-            else (self.registers - 6) // self.block
-        )
+        most = MOST if self.block == 1 else (self.registers - 6) // self.block
         return -(-self.vectors // -(-self.vectors // most))
 
     @property
@@ -125,6 +162,9 @@ class SparseConv(Kernel):
         geometry = Geometry.of(site, target)
         x, residual = ins[0], epilogue.residual_of(site, ins, tail)
         weights = [site.weight(name) for name in main.weights]
+        before = []
+        if geometry.divided:
+            before, x = divide(site, geometry, x, emit)
         reach = x.pitch if geometry.mode == DIRECT else geometry.taps * geometry.nv * target.lanes
         flip = main.op.flip  # type: ignore[attr-defined]
         starts, offsets, values = entries(weights[0], geometry, F32 * reach, flip, store)
@@ -172,7 +212,27 @@ class SparseConv(Kernel):
         )
         nbytes = values.nbytes + offsets.nbytes + F32 * emit.batch * (x.image_stride + out.image_stride)
         macs = values.size * geometry.out_height * geometry.out_width * emit.batch
-        return [Step(site.name, spec, args, macs, nbytes)]  # type: ignore[arg-type]
+        return [*before, Step(site.name, spec, args, macs, nbytes)]  # type: ignore[arg-type]
+
+
+def divide(site: Site, geometry: Geometry, x: View, emit: Emit) -> tuple[list[Step], View]:
+    """The step that divides the planes of ``x`` into phases, and the view of the first phase of each."""
+    store, pitch, phases = emit.store, geometry.phase_pitch, geometry.phases
+    size = geometry.channels * len(phases) * pitch
+    buffer = Buffer(f"{site.name}.phases", F32 * emit.batch * size, purpose="scratch")
+    found = View(buffer, x.layout, len(phases) * pitch, size)
+    args = (
+        *(x.address, found.address, emit.batch, geometry.channels, geometry.height, geometry.width),
+        *(x.pitch, x.image_stride, pitch, size, len(phases)),
+        store.get(("tables", "phases", phases), lambda: np.array(phases, np.int32)),
+    )
+    spec = KernelSpec(
+        "nbcnn.kernels.cpu.code.phases:make",
+        (("LANES", emit.target.lanes),),
+        f"f32_phases__{emit.target.isa}",
+    )
+    nbytes = F32 * emit.batch * (x.image_stride + size)
+    return [Step(site.name, spec, args, nbytes=nbytes, conversion=True)], found
 
 
 def entries(
@@ -217,8 +277,11 @@ def _entries(
 
 def shifts(geometry: Geometry, store: Store) -> np.ndarray:
     """int32 [taps]: floats from an output pixel to the input pixel of each tap, at stride 1."""
-    y, x = _taps(geometry)
-    steps = (y - geometry.top) * geometry.width + x - geometry.left
+    y, x = geometry.walks
+    steps = y * geometry.width + x
+    if geometry.divided:
+        plane = np.searchsorted(geometry.phases, 2 * (y % 2) + x % 2) * geometry.phase_pitch
+        steps = plane + y // 2 * -(-geometry.width // 2) + x // 2
     return store.get(("tables", "shifts", geometry), lambda: steps.astype(np.int32))
 
 
@@ -228,21 +291,13 @@ def walk_table(geometry: Geometry, store: Store) -> np.ndarray:
     def make() -> np.ndarray:
         pixels = geometry.vectors * geometry.lanes
         oy, ox = np.divmod(np.arange(pixels), geometry.out_width)
-        ty, tx = _taps(geometry)
-        y = oy * geometry.stride[0] + (ty - geometry.top)[:, None]
-        x = ox * geometry.stride[1] + (tx - geometry.left)[:, None]
-        inside = (
-            (y >= 0) & (y < geometry.height) & (x >= 0) & (x < geometry.width) & (oy < geometry.out_height)
-        )
+        ty, tx = geometry.walks
+        y, x = oy * geometry.stride[0] + ty[:, None], ox * geometry.stride[1] + tx[:, None]
+        inside = (y >= 0) & (y < geometry.height) & (x >= 0) & (x < geometry.width)
+        inside &= oy < geometry.out_height
         if geometry.mode == GATHER:
             return np.where(inside, y * geometry.width + x, -1).astype(np.int32)
         lanes = inside.reshape(geometry.taps, geometry.vectors, geometry.lanes)
         return (lanes << np.arange(geometry.lanes)).sum(axis=2).astype(np.int32)
 
     return store.get(("tables", "inside", geometry), make)
-
-
-def _taps(geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column of each tap, in pixels from the first."""
-    y, x = np.divmod(np.arange(geometry.taps), geometry.kernel[1])
-    return y * geometry.dilation[0], x * geometry.dilation[1]
