@@ -7,6 +7,7 @@ writes, and finally emits steps: a compiled function and its argument block.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -90,12 +91,16 @@ PLAIN = Layout("plain")
 
 
 def nhwc(type_: TensorType) -> Layout:
-    """The ordinary layout of a value: NHWC for images, rows for [N, F], plain for the rest."""
-    if type_.rank == 4:
-        return Layout("nhwc", tuple(int(d) for d in type_.shape[1:]))  # type: ignore[arg-type]
-    if type_.rank == 2:
-        return Layout("nhwc", (int(type_.shape[1]), 1, 1))
-    return PLAIN
+    """The ordinary layout of a value: NHWC for images, rows for [N, F], plain for the rest.
+
+    A signal [N, C, L] lies as an image of one row, a volume [N, C, D, H, W] as its planes, one below
+    the other.
+    """
+    extents = [d for d in type_.shape[1:] if not isinstance(d, str)]
+    if not 2 <= type_.rank <= 5 or len(extents) < type_.rank - 1:
+        return PLAIN
+    channels, *rows, width = extents if type_.rank > 2 else (*extents, 1)
+    return Layout("nhwc", (channels, math.prod(rows), width))
 
 
 def planes(type_: TensorType) -> Layout:

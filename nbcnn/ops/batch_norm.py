@@ -19,7 +19,7 @@ from nbcnn.ops import check, rounding
 
 @dataclass(frozen=True)
 class BatchNorm(Op):
-    """Normalises the channels (axis 1) of [N, C] or [N, C, H, W] with stored statistics."""
+    """Normalises the channels (axis 1) of [N, C, ...] with stored statistics."""
 
     name: ClassVar[str] = "batch_norm"
     epsilon: float = 1e-5
@@ -43,8 +43,8 @@ class BatchNorm(Op):
         return (types[0],)
 
     def _channels(self, x: TensorType) -> int:
-        if x.rank not in (2, 4):
-            raise ShapeError(f"batch_norm takes [N, C] or [N, C, H, W], got {x}")
+        if x.rank < 2:
+            raise ShapeError(f"batch_norm takes [N, C, ...], got {x}")
         check.floating(x, self.name)
         return check.number(x.shape[1], x)
 
@@ -69,7 +69,9 @@ class BatchNorm(Op):
         yield Sample(cls(), (TensorType(("N", 3, 4, 5)),))
         yield Sample(cls(1e-3), (TensorType(("N", 17, 3, 3)),), note="more than a vector")
         yield Sample(cls(), (TensorType(("N", 6)),), note="after dense")
-        yield Sample(cls(), (TensorType(("N", 6, 4)),), error="[N, C]")
+        yield Sample(cls(), (TensorType(("N", 6, 9)),), note="signals")
+        yield Sample(cls(), (TensorType(("N", 5, 2, 3, 4)),), note="volumes")
+        yield Sample(cls(), (TensorType(("N",)),), error="[N, C, ...]")
         yield Sample(cls(), (TensorType(("N", "C")),), error="bound")
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from nbcnn.kernels.base import Emit, Kernel, Site, Step, View, round_up
+import math
+from dataclasses import dataclass
+
+from nbcnn.kernels.base import F32, Buffer, Emit, Kernel, Site, Step, View, round_up
 from nbcnn.ops.pool import AvgPool, MaxPool
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
@@ -15,8 +18,34 @@ def _bytes(site: Site, emit: Emit) -> int:
     return site.in_types[0].nbytes(emit.batch) + site.out_types[0].nbytes(emit.batch)
 
 
+@dataclass(frozen=True)
+class Walk:
+    """The windows along one axis."""
+
+    size: int
+    out: int
+    kernel: int = 1
+    stride: int = 1
+    dilation: int = 1
+    before: int = 0
+    after: int = 0
+
+    @property
+    def padded(self) -> int:
+        return self.size + self.before + self.after
+
+    @property
+    def idle(self) -> bool:
+        """Whether each point is a window of its own."""
+        return self.kernel == self.stride == 1
+
+
 class WindowPool(Kernel):
-    """max_pool and avg_pool."""
+    """max_pool and avg_pool over one to three axes.
+
+    A maximum over a volume is one over its planes and then over depth; so is a mean, because the number of
+    points that a window counts is the product of those along each axis.
+    """
 
     name = "pool"
 
@@ -27,29 +56,63 @@ class WindowPool(Kernel):
         return site.out_types[0].elements() * 1e-10
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
-        (out,) = outs
-        op: MaxPool | AvgPool = site.op  # type: ignore[assignment]
-        a, lanes = ins[0], emit.target.lanes
-        n, c, h, w = site.in_types[0].extents(emit.batch)
-        oh, ow = site.out_types[0].extents()[2:]
-        top, left, bottom, right = op.pads(site.in_types[0])
-        maximum = isinstance(op, MaxPool)
-        args = (
-            a.address,
-            out.address,
-            *(n, h, w, oh, ow, *op.kernel, *op.stride, top, left),  # type: ignore[misc]
-            *(op.dilation if maximum else (1, 1)),  # type: ignore[misc]
-            *(round_up(c, lanes), a.pitch, out.pitch, a.image_stride, out.image_stride),
-            int(not maximum and op.count_include_pad),  # type: ignore[union-attr]
-            *(h + top + bottom, w + left + right),
-        )
-        kind = MAX if maximum else AVERAGE
-        spec = KernelSpec(
-            "nbcnn.kernels.cpu.code.pool:make_window",
-            (("OP", kind), ("LANES", lanes)),
-            f"f32_{op.name}__{emit.target.isa}",
-        )
-        return [Step(site.name, spec, args, nbytes=_bytes(site, emit))]
+        (a,), (out,), batch = ins, outs, emit.batch
+        *rest, height, width = (Walk(1, 1), *_walks(site))
+        if len(rest) < 2:
+            return [_planes(site, a, out, batch, height, width, emit)]
+        depth = rest[1]
+        if depth.idle:
+            return [_planes(site, a, out, batch * depth.size, height, width, emit)]
+        if height.idle and width.idle:
+            return [_planes(site, a, out, batch, depth, _together(height, width), emit)]
+        pitch = round_up(int(site.in_types[0].shape[1]), emit.target.lanes)
+        floats = depth.size * height.out * width.out * pitch
+        scratch = Buffer(f"{site.name}.planes", F32 * batch * floats, purpose="scratch")
+        between = View(scratch, a.layout, pitch, floats)
+        return [
+            _planes(site, a, between, batch * depth.size, height, width, emit),
+            _planes(site, between, out, batch, depth, _together(height, width), emit),
+        ]
+
+
+def _walks(site: Site) -> list[Walk]:
+    """The windows along each axis of a pool."""
+    op: MaxPool | AvgPool = site.op  # type: ignore[assignment]
+    at = op.at(site.in_types[0])
+    size, out = (t.extents()[2:] for t in (site.in_types[0], site.out_types[0]))
+    rank = len(size)
+    pads = (at.pads[:rank], at.pads[rank:])
+    axes = zip(size, out, at.kernel, at.stride, at.dilation, *pads, strict=True)
+    return [Walk(*numbers) for numbers in axes]
+
+
+def _together(height: Walk, width: Walk) -> Walk:
+    """The points that pooling along ``height`` and ``width`` leaves, each a window of its own."""
+    return Walk(height.out * width.out, height.out * width.out)
+
+
+def _planes(site: Site, a: View, out: View, images: int, rows: Walk, cols: Walk, emit: Emit) -> Step:
+    """Pooling of ``images`` planes, which follow each other without gaps."""
+    op: MaxPool | AvgPool = site.op  # type: ignore[assignment]
+    lanes = emit.target.lanes
+    maximum = isinstance(op, MaxPool)
+    args = (
+        a.address,
+        out.address,
+        *(images, rows.size, cols.size, rows.out, cols.out),
+        *(rows.kernel, cols.kernel, rows.stride, cols.stride),
+        *(rows.before, cols.before, rows.dilation, cols.dilation),
+        *(round_up(int(site.in_types[0].shape[1]), lanes), a.pitch, out.pitch),
+        *(rows.size * cols.size * a.pitch, rows.out * cols.out * out.pitch),
+        int(not maximum and op.count_include_pad),  # type: ignore[union-attr]
+        *(rows.padded, cols.padded),
+    )
+    spec = KernelSpec(
+        "nbcnn.kernels.cpu.code.pool:make_window",
+        (("OP", MAX if maximum else AVERAGE), ("LANES", lanes)),
+        f"f32_{op.name}__{emit.target.isa}",
+    )
+    return Step(site.name, spec, args, nbytes=_bytes(site, emit))
 
 
 class GlobalPool(Kernel):
@@ -67,11 +130,11 @@ class GlobalPool(Kernel):
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (out,) = outs
         a, lanes = ins[0], emit.target.lanes
-        n, c, h, w = site.in_types[0].extents(emit.batch)
+        n, c, *size = site.in_types[0].extents(emit.batch)
         args = (
             a.address,
             out.address,
-            *(n, h * w, round_up(c, lanes), a.pitch, a.image_stride, out.image_stride),
+            *(n, math.prod(size), round_up(c, lanes), a.pitch, a.image_stride, out.image_stride),
         )
         spec = KernelSpec(
             "nbcnn.kernels.cpu.code.pool:make_global",
