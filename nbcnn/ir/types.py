@@ -14,7 +14,14 @@ Dim = int | str
 BATCH = "N"
 """The symbol of the batch, the one symbol that may still be unbound when a graph is compiled."""
 
-DTYPES = ("float32", "float64", "float16", "int64", "int32", "uint8", "int8", "bool")
+FLOATS = ("float32", "float64", "float16", "bfloat16")
+
+DTYPES = (
+    *FLOATS,
+    *("int64", "int32", "int16", "int8"),
+    *("uint64", "uint32", "uint16", "uint8"),
+    "bool",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +33,17 @@ class TensorType:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
+        if self.dtype == "bfloat16":
+            import ml_dtypes  # noqa: F401  # numpy.dtype("bfloat16") exists once it is imported
 
     @property
     def rank(self) -> int:
         return len(self.shape)
+
+    @property
+    def floating(self) -> bool:
+        """Whether the elements are floats (bfloat16 too, which NumPy does not count among them)."""
+        return self.dtype in FLOATS
 
     def bind(self, symbols: Mapping[str, int]) -> TensorType:
         """The same type with the symbols that ``symbols`` names replaced by their extents."""

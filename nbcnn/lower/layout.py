@@ -50,7 +50,7 @@ class Layouts:
         size = type_.elements(batch)
         nbytes = type_.nbytes(batch) if layout == PLAIN else convert.nbytes(layout, lanes, batch, size)
         buffer = Buffer(value, nbytes, place, purpose)
-        return convert.view_of(buffer, layout, lanes, size // batch if size % batch == 0 else size)
+        return convert.view_of(buffer, layout, lanes, size // batch if batch and size % batch == 0 else size)
 
     def find(self, value: str, kernel: Kernel, site: Site, slot: int) -> View:
         """``value`` in a layout that operand ``slot`` of ``kernel`` accepts, converted if need be."""
@@ -178,7 +178,7 @@ def _write_output(name: str, value: str, state: Layouts) -> None:
     source = next((v for v in state.values[value] if v.layout == PLAIN), state.values[value][0])
     type_ = state.types[value].bind({BATCH: state.emit.batch})
     size = type_.elements()
-    result = View(Buffer(name, type_.nbytes(), "output"), PLAIN, size, size // state.emit.batch)
+    result = View(Buffer(name, type_.nbytes(), "output"), PLAIN, size, size // max(state.emit.batch, 1))
     if type_.dtype != "float32":
         state.steps.append(PythonStep(value, _same, ((source, type_),), (), ((result, type_),), True))
     elif source.layout == PLAIN:

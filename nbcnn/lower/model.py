@@ -80,9 +80,16 @@ class Model:
         graph's dtype and shape (any batch size). Returns the output, or a dict by name when there
         are several. Raises InputError for what does not fit.
         """
-        batch, inputs = self._inputs(args, named)
-        outputs = self._program.run(batch, inputs)
+        outputs = self._run(args, named)
         return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """`__call__` with inputs and outputs by name, however many there are."""
+        return self._run((), inputs)
+
+    def _run(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        batch, inputs = self._inputs(args, named)
+        return self._program.run(batch, inputs)
 
     @property
     def choices(self) -> list[Choice]:
@@ -250,10 +257,10 @@ def _array(name: str, value: Any, type_: TensorType) -> np.ndarray:
 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[Dim, ...]) -> bool:
-    """Whether extents agree wherever ``wanted`` has a number, and none is 0."""
-    if len(shape) != len(wanted) or 0 in shape:
+    """Whether extents agree wherever ``wanted`` has a number; the others are not 0."""
+    if len(shape) != len(wanted):
         return False
-    return all(isinstance(w, str) or w == n for w, n in zip(wanted, shape, strict=True))
+    return all(n > 0 if isinstance(w, str) else w == n for w, n in zip(wanted, shape, strict=True))
 
 
 def _computes(step: Step | PythonStep) -> bool:

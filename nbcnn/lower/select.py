@@ -90,24 +90,30 @@ def choose(
 
 def _unvectorised(site: Site, batch: Dim) -> str | None:
     """Why no kernel at all can serve ``site``, or None."""
+    if not site.op.variadic and len(site.data) > len(site.op.operands):
+        return "its weights are computed at run time"
     for type_ in (*site.in_types, *site.out_types):
         if type_.dtype != "float32":
             return f"kernels compute in float32, not {type_.dtype}"
     for type_ in (*site.out_types, *site.in_types):
         if not type_.shape or type_.shape[0] != batch:
             return f"{type_} does not begin with the batch"
+        if 0 in type_.shape:
+            return f"{type_} is empty"
     return None
 
 
 def site_of(graph: Graph, node: Node) -> Site:
-    """The site of a node of the graph."""
+    """The site of a node of the graph; weights that are computed make all its operands data."""
+    fixed = all(graph.is_weight(name) for name in node.weights)
+    data, weights = (node.data, node.weights) if fixed else (node.inputs, ())
     return Site(
         node.name,
         node.op,
-        node.data,
-        tuple((name, graph.weight(name)) for name in node.weights),
+        data,
+        tuple((name, graph.weight(name)) for name in weights),
         node.outputs,
-        graph.types(node.data),
+        graph.types(data),
         graph.types(node.outputs),
         graph.work(node).macs,
     )
@@ -125,16 +131,18 @@ def parts_of(graph: Graph, node: Node) -> list[Site]:
         ins = tuple(types[v] for v in part.data)
         types |= dict(zip(part.outputs, part.op.infer(*ins), strict=True))
         outs = tuple(types[v] for v in part.outputs)
-        weights = tuple((actual[v], graph.weight(actual[v])) for v in part.weights)
-        operands = [*ins, *(w.type for _, w in weights)]
+        fixed = all(v in actual and graph.is_weight(actual[v]) for v in part.weights)
+        data, named = (part.data, part.weights) if fixed else (part.inputs, ())
+        weights = tuple((actual[v], graph.weight(actual[v])) for v in named)
+        operands = [types[v] for v in part.inputs]
         sites.append(
             Site(
                 part.name,
                 part.op,
-                tuple(actual.get(v, v) for v in part.data),
+                tuple(actual.get(v, v) for v in data),
                 weights,
                 tuple(actual.get(v, v) for v in part.outputs),
-                ins,
+                tuple(types[v] for v in data),
                 outs,
                 part.op.macs(operands, outs),
             )

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbcnn.errors import ModelFileError, NbcnnError, nearest
-from nbcnn.frontends.onnx import proto
+from nbcnn.frontends.onnx import proto, signature
 from nbcnn.frontends.onnx.known import Known, evaluate
-from nbcnn.frontends.onnx.read import ReadCall, Unsupported
+from nbcnn.frontends.onnx.read import Computed, ReadCall, Unsupported
 from nbcnn.frontends.onnx.table import IMPORT
 from nbcnn.ir.graph import Graph, Node, check_node
 from nbcnn.ir.op import Op
-from nbcnn.ir.types import BATCH, Dim, TensorType
+from nbcnn.ir.types import TensorType
 from nbcnn.ir.weight import Weight
 
 if TYPE_CHECKING:
@@ -54,6 +54,14 @@ def load(
         raise
 
 
+class NotConstant(ModelFileError):
+    """Nodes need values as constants that are inputs, or computed from the inputs ``inputs``."""
+
+    def __init__(self, message: str, *, inputs: set[str]) -> None:
+        super().__init__(message)
+        self.inputs = inputs
+
+
 class _Reader:
     """Values, nodes and weights as they come; serves as the `Builder` of the rows."""
 
@@ -79,6 +87,7 @@ class _Reader:
         self._lost: set[str] = set()  # results of nodes that could not be read
         self._folded = 0
         self.failures: list[str] = []
+        self._wanted: set[str] = set()  # inputs that would have to be constants
 
     def graph(self) -> Graph:
         """The whole model."""
@@ -89,16 +98,22 @@ class _Reader:
             self._check_size(tensor.name, type_)
             self._add(tensor.name, Known(type_, (read,)))
             self._origins[tensor.name] = True
-        for info in graph.input:
-            if info.name not in self._known:
-                self._input(info)
+        types = signature.declared(self.model)
+        for name, type_ in signature.bound(types, self.shapes).items():
+            self._check_size(name, type_)
+            if name in self.constants:
+                self._add(name, Known.of(self.constants[name]))
+            else:
+                self.inputs[name] = type_
+                self._add(name, None, type_)
         for node in graph.node:
             self._read(node)
         outputs = {o.name: o.name for o in graph.output}
         if self.failures:
             many = len(self.failures)
             head = f"{many} node{'s' * (many > 1)} cannot be read:"
-            raise ModelFileError("\n  ".join([head, *self.failures]))
+            message = "\n  ".join([head, *self.failures])
+            raise NotConstant(message, inputs=self._wanted) if self._wanted else ModelFileError(message)
         found = {public: self._resolve(name) for public, name in outputs.items()}
         weights = self._weights(found.values())
         name = graph.name if graph.name.strip() else "model"
@@ -181,40 +196,6 @@ class _Reader:
         self._taken.update(t.name for t in graph.initializer)
         self._taken.update(o for n in graph.node for o in n.output)
 
-    def _input(self, info: onnx.ValueInfoProto) -> None:
-        name = info.name
-        if not info.type.HasField("tensor_type"):
-            raise ModelFileError(f"input '{name}' is no tensor")
-        tensor = info.type.tensor_type
-        dtype = proto.dtype_of(tensor.elem_type)
-        if name in self.constants:
-            self._add(name, Known.of(np.asarray(self.constants[name])))
-            return
-        if not tensor.HasField("shape"):
-            raise ModelFileError(f"input '{name}' has no shape")
-        dims = tuple(self._extent(name, i, d) for i, d in enumerate(tensor.shape.dim))
-        type_ = TensorType(dims, dtype)
-        self._check_size(name, type_)
-        self.inputs[name] = type_
-        self._add(name, None, type_)
-
-    def _extent(self, name: str, place: int, dim: Any) -> Dim:
-        if dim.HasField("dim_value"):
-            if dim.dim_value < 0:
-                return self._symbol(name, place, "")
-            return dim.dim_value
-        return self._symbol(name, place, dim.dim_param)
-
-    def _symbol(self, name: str, place: int, symbol: str) -> Dim:
-        symbol = symbol or f"{name}_{place}"
-        if symbol in self.shapes:
-            return self.shapes[symbol]
-        if place == 0:
-            return self.shapes.get(BATCH, BATCH)
-        raise ModelFileError(
-            f"the extent '{symbol}' of input '{name}' is open: give shapes={{'{symbol}': ...}}"
-        )
-
     def _read(self, node: onnx.NodeProto) -> None:
         """One node through its row; a failure is noted, and its results are lost."""
         names = [self._alias.get(v, v) for v in node.input]
@@ -234,10 +215,22 @@ class _Reader:
             for name in filter(None, node.output):
                 self._resolve(name)
         except NbcnnError as error:
+            if isinstance(error, Computed):
+                self._wanted |= self._inputs_above(error.value)
             self._lost.update(filter(None, node.output))
             shown = ", ".join(f"{k}={_short(v)}" for k, v in attributes.items())
             name = node.name or next(filter(None, node.output), "")
             self.failures.append(f"'{name}': {node.op_type}({shown}): {error.message}")
+
+    def _inputs_above(self, value: str) -> set[str]:
+        """The inputs that ``value`` is or is computed from."""
+        makers = {v: node for node in self.nodes for v in node.outputs}
+        pending, seen = [self._resolve(value)], set()
+        while pending:
+            if (at := pending.pop()) not in seen:
+                seen.add(at)
+                pending += makers[at].inputs if at in makers else ()
+        return seen & self.inputs.keys()
 
     def _weights(self, outputs: Any) -> dict[str, Weight]:
         """The known values that nodes or outputs read."""

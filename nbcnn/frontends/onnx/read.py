@@ -21,6 +21,14 @@ class Unsupported(NbcnnError):
     """A node that cannot be served; the message is the reason."""
 
 
+class Computed(Unsupported):
+    """An operand, ``value``, has to be a constant and is not."""
+
+    def __init__(self, message: str, value: str) -> None:
+        super().__init__(message)
+        self.value = value
+
+
 class Builder(Protocol):
     """What a call adds to."""
 
@@ -94,8 +102,9 @@ class ReadCall:
         """Operand ``slot``, which must not be computed at run time; raises Unsupported where it is."""
         known = self.builder.known(self.operand(slot))
         if known is None:
-            self.fail(
-                f"operand {slot}, '{self.inputs[slot]}', is computed at run time: it must be a constant"
+            value = self.inputs[slot]
+            raise Computed(
+                f"operand {slot}, '{value}', is computed at run time: it must be a constant", value
             )
         return known
 
