@@ -241,7 +241,8 @@ class _Reader:
                     trainable.setdefault(value, self._origins.get(value, False))
             params = node.op.params(*(self._types[v] for v in node.data))
             for value, param in zip(node.weights, params.values(), strict=True):
-                trainable[value] = param.trainable
+                if value in self._known:
+                    trainable[value] = param.trainable
         for value in outputs:
             if value in self._known:
                 trainable.setdefault(value, False)
