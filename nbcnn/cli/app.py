@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 import nbcnn
 from nbcnn.cli import bench, bisect, cache, explain, optimize, run, show
 from nbcnn.cli import list as list_
+from nbcnn.cli.common import SETTINGS
 from nbcnn.errors import NbcnnError
 
 MISTAKE = 2
@@ -84,11 +85,11 @@ def top(
 
 app.command("list")(list_.list_models)
 app.command("show")(show.show)
-app.command("optimize", context_settings=optimize.SETTINGS)(optimize.optimize)
-app.command("explain", context_settings=optimize.SETTINGS)(explain.explain)
+app.command("optimize", context_settings=SETTINGS)(optimize.optimize)
+app.command("explain", context_settings=SETTINGS)(explain.explain)
 app.command("run")(run.run)
-app.command("bench")(bench.bench)
-app.command("bisect", context_settings=optimize.SETTINGS)(bisect.bisect)
+app.command("bench", context_settings=SETTINGS)(bench.bench)
+app.command("bisect", context_settings=SETTINGS)(bisect.bisect)
 app.add_typer(cache.app, name="cache")
 
 

@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from nbcnn.bench.job import Job
-from nbcnn.cli.common import ModelName, Passes
+from nbcnn.cli.common import ModelName, Passes, pipeline_text
 from nbcnn.cli.progress import bar
 
 DEFAULT = Job("")
 
 
 def bench(
+    context: typer.Context,
     model: ModelName,
     batch: Annotated[int, typer.Option(help="Images per inference.")] = DEFAULT.batch,
     threads: Annotated[int, typer.Option(help="Threads of each engine.")] = DEFAULT.threads,
@@ -33,11 +34,13 @@ def bench(
 
     The engines run in turn, each in a process of its own. A ratio is the engine's latency over
     nbcnn's (above 1: nbcnn is faster), the median and the quartiles over pairs of blocks measured
-    one after the other.
+    one after the other. Passes that change the model, such as prune, run before every engine gets it.
+    Further options are those that the pipeline declares; they stand after MODEL.
 
     \b
     Example:
       nbcnn bench resnet50 --threads 2 --against onnxruntime
+      nbcnn bench resnet50 --passes sparse --sparsity 0.9 --against openvino,mnn
       nbcnn bench digits --against none --profile --json digits.json
     """
     from nbcnn import bench as benches
@@ -51,7 +54,7 @@ def bench(
             model,
             batch=batch,
             threads=threads,
-            passes=passes,
+            passes=pipeline_text(passes, context.args),
             precision=precision,
             against=names,
             warmup=warmup,

@@ -24,6 +24,10 @@ Passes = Annotated[
 ]
 
 
+SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""Options that a verb does not know are those of the pipeline."""
+
+
 def compiled(graph: Graph, passes: str, **options: Any) -> Model:
     """``graph`` optimised and compiled; ``options`` are the fields of CompileOptions."""
     from nbcnn import api
@@ -33,6 +37,14 @@ def compiled(graph: Graph, passes: str, **options: Any) -> Model:
     settings = CompileOptions.of(**options)
     with bar(f"compiling {graph.name}") as progress:
         return compile_graph(api.optimize(graph, passes), settings, progress)
+
+
+def pipeline_text(passes: str, words: list[str]) -> str:
+    """``passes`` with the options that ``words`` spell, as text."""
+    from nbcnn.passes import text
+
+    options = pipeline_options(words)
+    return text.dump([{"include": {"pipeline": passes} | options}]) if options else passes
 
 
 def pipeline_options(words: list[str]) -> dict[str, Any]:

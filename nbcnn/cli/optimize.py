@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from nbcnn.passes import Hook, Record, Report
     from nbcnn.passes.runner import Size
 
-SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
-"""Options that the verb does not know are those of the pipeline."""
-
 
 def optimize(
     context: typer.Context,

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from nbcnn import bench
-from nbcnn.bench import Job, machine
+from nbcnn.bench import Job, machine, prepare
 from nbcnn.bench.judge import Latency, Ratio, Row
 from nbcnn.bench.report import Result
 
@@ -59,6 +59,15 @@ def test_every_option_arrives(cli, jobs, tmp_path) -> None:
     assert [e["name"] for e in json.loads(report.read_text())["engines"]] == ["nbcnn", "peer"]
 
 
+def test_options_of_the_pipeline_arrive(cli, jobs) -> None:
+    words = ("--passes", "sparse", "--against", "none", "--sparsity", "0.9", "--pattern=1x4")
+    assert cli("bench", "digits", *words).exit_code == 0
+    assert jobs[0].passes == "include{pipeline=sparse, sparsity=0.9, pattern=1x4}"
+    lossy, own = prepare.split(jobs[0].passes)
+    assert str(lossy) == "prune{sparsity=0.9, pattern=1x4}"
+    assert own.endswith("fuse-residual-add, sparsify")
+
+
 @pytest.mark.parametrize("word", ["none", ""])
 def test_against_nothing(cli, jobs, word) -> None:
     assert cli("bench", "digits", "--against", word).exit_code == 0
@@ -75,6 +84,12 @@ def test_against_nothing(cli, jobs, word) -> None:
         (("digits", "--warmup", "-1"), "warmup"),
         (("digits", "--time", "0"), "time must be"),
         (("digits", "--time", "nan"), "time must be"),
+        (
+            ("digits", "--passes", "sparse", "--sparsty", "0.9"),
+            "no option 'sparsty'; did you mean 'sparsity'?",
+        ),
+        (("digits", "--passes", "sparse", "--sparsity", "1"), "must be from 0 to below 1, got 1"),
+        (("digits", "--passes", "sparse", "--sparsity", "0.9", "--pattern", "2:4"), "must be 0.5 for 2:4"),
         (("digits", "--passes", "fastest"), "unknown pipeline or pass 'fastest'"),
     ],
 )
