@@ -1,51 +1,99 @@
-"""Constant padding of the plane (ONNX Pad of the two last axes, mode constant).
-
-y[n, c, i, j] = x[n, c, i - top, j - left], and ``value`` outside the image
-"""
+"""Elements put around an operand, or cut off its ends (ONNX Pad)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from nbcnn.errors import ShapeError
 from nbcnn.ir.op import Op, Sample
-from nbcnn.ir.types import TensorType
-from nbcnn.ops import window
+from nbcnn.ir.types import Dim, TensorType
+from nbcnn.ops import check
+
+if TYPE_CHECKING:
+    Numbers = tuple[int, ...]
+else:
+    Numbers = int | tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Pad(Op):
-    """Puts rows and columns of ``value`` around each plane; it may be minus infinity, for a maximum."""
+    """``padding`` elements before and behind each of ``axes`` (the plane); negative numbers cut off as many.
+
+    ``padding`` is one number, one for each axis, or those before each axis and then those behind it. Cut
+    first, then padded: with ``value`` (``constant``; it may be minus infinity, for a maximum), with the
+    last element (``edge``), with what lies mirrored at it (``reflect``) or at the other end (``wrap``).
+    """
 
     name: ClassVar[str] = "pad"
-    padding: window.Margins
+    padding: Numbers
     value: float = 0.0
+    mode: Literal["constant", "edge", "reflect", "wrap"] = "constant"
+    axes: tuple[int, ...] = (-2, -1)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "padding", window.margins(self.padding))
+        object.__setattr__(self, "axes", tuple(int(a) for a in self.axes))
+        rank = len(self.axes)
+        given = (self.padding,) * rank if isinstance(self.padding, int) else tuple(self.padding)
+        numbers = given * 2 if len(given) == rank else given
+        if len(numbers) != 2 * rank:
+            raise ShapeError(f"padding must be 1, {rank} or {2 * rank} numbers for {rank} axes, got {given}")
+        object.__setattr__(self, "padding", tuple(int(n) for n in numbers))
         object.__setattr__(self, "value", float(self.value))
         if math.isnan(self.value):
             raise ShapeError("value must be a number, got nan")
 
+    @property
+    def nothing(self) -> bool:
+        """Whether no element is put anywhere or cut off."""
+        return not any(self.padding)
+
+    def around(self, x: TensorType) -> dict[int, tuple[int, int]]:
+        """What is put before and behind each axis where that is anything, counted from the front."""
+        check.axes(self.axes, x, self.name)
+        pairs = zip(self.padding[: len(self.axes)], self.padding[len(self.axes) :], strict=True)
+        return {axis % x.rank: pair for axis, pair in zip(self.axes, pairs, strict=True) if any(pair)}
+
+    def plane(self, x: TensorType) -> tuple[int, int, int, int] | None:
+        """(top, left, bottom, right) where ``value`` is put around planes of images; None for all else."""
+        around = self.around(x)
+        if x.rank != 4 or self.mode != "constant" or min(self.padding) < 0 or not around.keys() <= {2, 3}:
+            return None
+        (top, bottom), (left, right) = (around.get(axis, (0, 0)) for axis in (2, 3))
+        return top, left, bottom, right
+
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
-        n, c, h, w = window.image(types[0], self.name)
-        top, left, bottom, right = self.padding
-        return (TensorType((n, c, h + top + bottom, w + left + right), types[0].dtype),)
+        (x,) = types
+        shape: list[Dim] = list(x.shape)
+        for axis, (before, behind) in self.around(x).items():
+            extent = check.extent(axis, x, self.name)
+            left = extent + min(before, 0) + min(behind, 0)
+            if left < 0 or (left == 0 and self.mode != "constant"):
+                raise ShapeError(f"padding {before}, {behind} leaves nothing of axis {axis} of {x}")
+            shape[axis] = extent + before + behind
+        if check.kind(x) != "f" and not self.value.is_integer():
+            raise ShapeError(f"value {self.value:g} is no element of {x}")
+        return (TensorType(tuple(shape), x.dtype),)
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        top, left, bottom, right = self.padding
-        around = ((0, 0), (0, 0), (top, bottom), (left, right))
-        return (np.pad(arrays[0], around, constant_values=self.value),)
+        (x,) = arrays
+        around = self.around(TensorType(x.shape))
+        pairs = [around.get(axis, (0, 0)) for axis in range(x.ndim)]
+        cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape, pairs, strict=True))
+        put = [(max(a, 0), max(b, 0)) for a, b in pairs]
+        if self.mode == "constant":
+            value = self.value if x.dtype.kind == "f" else int(self.value)
+            return (np.pad(x[cut], put, constant_values=value),)
+        return (np.pad(x[cut], put, mode=self.mode),)
 
     def error(
         self, arrays: Sequence[np.ndarray], bounds: Sequence[np.ndarray], u: float
     ) -> tuple[np.ndarray, ...]:
-        return replace(self, value=0.0).reference(*bounds)  # the padding itself is never off
+        return super(Pad, replace(self, value=0.0)).error(arrays, bounds, u)  # a constant is never off
 
     @classmethod
     def samples(cls: Any) -> Iterator[Sample]:
@@ -56,5 +104,16 @@ class Pad(Op):
         yield Sample(cls((0, 1, 2, 3)), image(2, 3, 3), note="uneven")
         yield Sample(cls((2, 0), -1.5), image(20, 3, 2), note="rows of a number")
         yield Sample(cls(0), image(2, 3, 3), note="identity")
-        yield Sample(cls(1), (TensorType(("N", 4)),), error="images")
+        yield Sample(cls(1), (TensorType((4, 3), "int32"),), note="a matrix")
+        for mode in ("edge", "reflect", "wrap"):
+            yield Sample(cls((2, 1, 0, 3), mode=mode), image(2, 4, 5), note=mode)
+        yield Sample(cls((-1, 2, 0, -3)), image(2, 4, 5), note="cut")
+        yield Sample(cls((-1, 2, 3, -2), mode="reflect"), image(2, 5, 5), note="cut, then mirrored")
+        yield Sample(cls((0, 1, 0, 2), axes=(0, 1)), image(2, 3, 3), note="channels; the batch stays")
+        yield Sample(cls((1, 2), axes=(-1,)), (TensorType(("N", 2, 7)),), note="a signal")
+        yield Sample(cls(1, axes=(2, 3, 4)), (TensorType(("N", 1, 2, 2, 2)),), note="a volume")
+        yield Sample(cls(1), (TensorType(("N", 4)),), error="batch")
         yield Sample(cls(1), (TensorType(("N", 2, "H", 4)),), error="bound")
+        yield Sample(cls((-2, 0)), image(1, 3, 3), error="leaves nothing")
+        yield Sample(cls(1, axes=(1, -3)), image(1, 3, 3), error="twice")
+        yield Sample(cls(1, 0.5), (TensorType((4, 3), "uint8"),), error="no element")

@@ -87,7 +87,7 @@ class ArgMin(_Arg):
 
 @dataclass(frozen=True)
 class TopK(Op):
-    """The ``k`` largest elements along ``axis`` in descending order, and their indices; of equal ones the first.
+    """The ``k`` largest elements along ``axis``, descending, and their indices; of equal ones the first.
 
     ``largest: false``: the smallest, in ascending order.
     """

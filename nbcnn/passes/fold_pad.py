@@ -78,6 +78,9 @@ def _folded(graph: Graph, pad: Node, node: Node) -> Op | str | None:
     op, v = node.op, pad.op.value
     if not isinstance(op, Pad | Conv2d | AvgPool | MaxPool):
         return None
+    margin = pad.op.plane(graph.type(pad.data[0]))
+    if margin is None:
+        return f"'{pad.name}' does not put numbers around planes"
     if isinstance(op, Pad) and op.value != v:
         return f"'{pad.name}' pads with {v:g}, '{node.name}' with {op.value:g}"
     if isinstance(op, Conv2d | AvgPool) and v != 0:
@@ -86,9 +89,12 @@ def _folded(graph: Graph, pad: Node, node: Node) -> Op | str | None:
         known = f"at least {bound:g}" if math.isfinite(bound) else "anything"
         return f"'{pad.name}' pads with {v:g}, and '{pad.data[0]}' may be {known}: a maximum would see it"
     padded = graph.type(pad.output)
-    own = op.padding if isinstance(op, Pad) else op.pads(padded)
-    top, left, bottom, right = (a + b for a, b in zip(pad.op.padding, own, strict=True))
-    folded = replace(op, padding=(top, left, bottom, right))
+    own = op.plane(padded) if isinstance(op, Pad) else op.pads(padded)
+    if own is None:
+        return f"'{node.name}' does not put numbers around planes"
+    top, left, bottom, right = (a + b for a, b in zip(margin, own, strict=True))
+    axes = {"axes": (-2, -1)} if isinstance(op, Pad) else {}
+    folded = replace(op, padding=(top, left, bottom, right), **axes)
     if isinstance(folded, AvgPool):
         if any(own) and not folded.count_include_pad:
             return f"'{node.name}' does not count its own padding, but the zeros of '{pad.name}'"

@@ -1,8 +1,10 @@
 """Remove nodes that hand their operand on unchanged.
 
 Dropout (an inference pass: the identity by definition), pooling with a 1x1 window that skips no point or
-over a plane of one point, a pad by nothing, a mean of one element, a reshape or flatten to the shape that is
-there already, a concat of one value. Readers read the operand.
+over a plane of one point, a pad by nothing, a sum, product, mean or extremum of one element, a change of
+shape or dtype to what is there already, a concat or split of one value, a slice that takes everything in
+order, an expand or tile that repeats nothing, a transpose that moves no axis but those of one element,
+blocks of one point, a resize of every axis to its own size. Readers read the operand.
 
 Kept where a graph input or a weight would become an output of the graph: an output is always computed.
 """
@@ -13,17 +15,25 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from nbcnn.ir import Graph, Node, Rewriter
+from nbcnn.ops.pad import Pad
 from nbcnn.ops.pool import AvgPool, MaxPool
+from nbcnn.ops.resize import Resize
+from nbcnn.ops.slice import Slice
+from nbcnn.ops.transpose import Transpose
 from nbcnn.passes.base import EXACT, Pass
 
 _SAME_IF_OF_ONE_TYPE = frozenset(
-    {"dropout", "reshape", "flatten", "concat", "pad", "reduce_mean", "global_avg_pool", "global_max_pool"}
+    {
+        *("dropout", "identity", "cast", "reshape", "flatten", "squeeze", "unsqueeze", "expand", "tile"),
+        *("concat", "split", "depth_to_space", "space_to_depth", "global_avg_pool", "global_max_pool"),
+        *("reduce_mean", "reduce_sum", "reduce_prod", "reduce_max", "reduce_min"),
+    }
 )
 
 
 @dataclass(frozen=True)
 class RemoveIdentity(Pass):
-    """dropout, pooling and means of one point, pad by 0, reshape to the same shape, concat of one: gone."""
+    """dropout, pooling and sums of one point, pad by 0, slice of everything, resize by 1, ...: gone."""
 
     name: ClassVar[str] = "remove-identity"
     contract: ClassVar = EXACT
@@ -44,8 +54,21 @@ class RemoveIdentity(Pass):
 
 
 def _is_identity(graph: Graph, node: Node) -> bool:
-    if len(node.inputs) != 1 or graph.type(node.inputs[0]) != graph.type(node.outputs[0]):
+    if len(node.inputs) != 1 or len(node.outputs) != 1:
         return False
-    if isinstance(node.op, MaxPool | AvgPool):
-        return node.op.kernel == (1, 1)  # of one type before and after, so the stride skips nothing
-    return node.op.name in _SAME_IF_OF_ONE_TYPE
+    op, x = node.op, graph.type(node.inputs[0])
+    if graph.type(node.outputs[0]) != x:
+        return False
+    # Below, shapes and dtypes are the same: a stride skips nothing, a slice takes all.
+    if isinstance(op, MaxPool | AvgPool):
+        return set(op.kernel) == {1}
+    if isinstance(op, Pad):
+        return op.nothing
+    if isinstance(op, Slice):
+        return all(part.step > 0 or x.shape[axis] == 1 for axis, part in op.along(x).items())
+    if isinstance(op, Transpose):
+        moved = [axis for axis in op.perm if x.shape[axis] != 1]
+        return moved == sorted(moved)
+    if isinstance(op, Resize):
+        return not op.plan(x)
+    return op.name in _SAME_IF_OF_ONE_TYPE

@@ -1,18 +1,26 @@
 """remove-dead, remove-identity and fold-constants."""
 
 import numpy as np
+import pytest
 from pass_checks import apply, refusals
 from strategies import Builder, every_op
 
 from nbcnn.ops.activation import Relu
 from nbcnn.ops.arithmetic import Add, Mul
+from nbcnn.ops.blocks import DepthToSpace, SpaceToDepth
 from nbcnn.ops.concat import Concat
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.dropout import Dropout
 from nbcnn.ops.pad import Pad
 from nbcnn.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
-from nbcnn.ops.reduce import ReduceMean
+from nbcnn.ops.reduce import ReduceL2, ReduceMax, ReduceMean, ReduceProd, ReduceSum
+from nbcnn.ops.repeat import Expand, Tile
 from nbcnn.ops.reshape import Flatten, Reshape
+from nbcnn.ops.resize import Resize
+from nbcnn.ops.slice import END, Slice
+from nbcnn.ops.split import Split
+from nbcnn.ops.transpose import Transpose
+from nbcnn.ops.unit_axes import Squeeze, Unsqueeze
 from nbcnn.passes.fold_constants import FoldConstants
 from nbcnn.passes.remove_dead import RemoveDead
 from nbcnn.passes.remove_identity import RemoveIdentity
@@ -63,6 +71,58 @@ def test_pads_and_means_of_nothing_more_go():
     x = build("mean", ReduceMean((2, 3)), build("gap", GlobalAvgPool(), x))
     after, _ = apply(RemoveIdentity(), build.graph(build("act", Relu(), x)))
     assert every_op(after) == ["global_max_pool", "relu"]
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        Pad((0, 0), axes=(0, 1), mode="edge"),
+        Slice((0, -9), (99, 5), (1, 2)),
+        Slice((0, 0), (END, END)),
+        Slice((-1,), (-END,), (3,), (-2,)),
+        Transpose((0, 1, 2, 4, 3)),
+        Expand(("N", 1, 1, 1, 1)),
+        Tile((1, 1, 1, 1, 1)),
+        Split((4,)),
+        Squeeze(()),
+        Unsqueeze(()),
+        DepthToSpace(1),
+        SpaceToDepth(1),
+        Resize((1.0, 1.0), mode="cubic"),
+        Resize(sizes=(5, 1, 1), mode="linear", antialias=True, inside_only=True),
+        ReduceMax((3,)),
+        ReduceSum(()),
+        ReduceProd((3,)),
+        MaxPool((1, 1, 1), 1),
+    ],
+    ids=str,
+)
+def test_new_identities_go(op):
+    build = Builder()
+    shape = (4, 5, 1) if op.name in ("depth_to_space", "space_to_depth") else (4, 5, 1, 1)
+    x = build("y", op, build("first", Relu(), build.input(*shape)))
+    after, _ = apply(RemoveIdentity(), build.graph(build("last", Relu(), x)))
+    assert [n.name for n in after.nodes] == ["first", "last"]
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        Pad((1, 0, -1, 0)),
+        Slice((-1,), (-END,), (2,), (-1,)),
+        Transpose((0, 2, 1, 3)),
+        Resize((1.0, 1.2), mode="linear"),
+        Resize(sizes=(4,), coordinates="tf_crop_and_resize", region=(0.0, 0.5)),
+        ReduceL2((2, 3)),
+        ReduceSum((1,)),
+    ],
+    ids=str,
+)
+def test_near_identities_stay(op):
+    build = Builder()
+    x = build("y", op, build("first", Relu(), build.input(4, 4, 4)))
+    after, _ = apply(RemoveIdentity(), build.graph(build("last", Relu(), x)))
+    assert [n.name for n in after.nodes] == ["first", "y", "last"]
 
 
 def test_what_only_looks_like_an_identity_stays():

@@ -56,6 +56,8 @@ def test_golden():
         (MaxPool(3, 2), Pad(1, -0.5), (Elu(0.5),)),
         (MaxPool(3, 2), Pad(1), (Relu(), MaxPool(2, 1), AvgPool(2, 1))),
         (Pad(1, 2.0), Pad((0, 1, 2, 3), 2.0), ()),
+        (Conv2d(4, 3), Pad((0, 0, 0, 1, 0, 0, 2, 0), axes=(0, 1, 2, 3)), ()),
+        (Pad((1, 0), axes=(3,)), Pad(1), ()),
     ],
     ids=str,
 )
@@ -79,6 +81,10 @@ def test_folds(op, pad, before):
         (MaxPool(3, 2), Pad(1, 0.1), (Relu(),), "may be at least 0: a maximum would see it"),
         (MaxPool(2, 3, ceil_mode=True), Pad((0, 0, 1, 2), MINUS), (), "ceil_mode"),
         (Pad(1), Pad(1, 2.0), (), "'pad' pads with 2, 'y' with 0"),
+        (Conv2d(4, 3), Pad(1, mode="reflect"), (), "'pad' does not put numbers around planes"),
+        (Conv2d(4, 3), Pad((1, -1)), (), "'pad' does not put numbers around planes"),
+        (Conv2d(4, 3), Pad(1, axes=(1,)), (), "'pad' does not put numbers around planes"),
+        (Pad(1, mode="edge"), Pad(1), (), "'y' does not put numbers around planes"),
     ],
     ids=str,
 )
