@@ -22,7 +22,10 @@ from nbcnn.ops import check, rounding, window
 
 
 class Conv(Op):
-    """Base of the convolutions: frozen dataclasses with these fields, weight [channels, C/groups, *kernel]."""
+    """Base of the convolutions: frozen dataclasses with these fields.
+
+    The weight is [channels, C/groups, *kernel].
+    """
 
     rank: ClassVar[int]
     """Axes that the window slides along."""

@@ -81,7 +81,7 @@ class Normalise(Op):
         return (total + (rounding.gamma(3, u) * shift[0] if shift else 0),)
 
     def moved(self, x: np.ndarray, e: np.ndarray, u: float) -> tuple[np.ndarray, ...]:
-        """(x - mean) / sigma and how far it may be off for an ``x`` off by ``e``; the same of mean and sigma."""
+        """(x - mean) / sigma and how far it may be off for an ``x`` off by ``e``; mean, sigma likewise."""
         view, axes = self.groups(x.shape)
         count = math.prod(view[a] for a in axes)
         y, mean, sigma = self.standard(x)

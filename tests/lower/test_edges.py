@@ -80,7 +80,7 @@ def test_other_types_than_float32(dtype: str) -> None:
 
 def test_offset_tables_have_limits() -> None:
     def table(size: int, kernel: int) -> np.ndarray:
-        window = packing.Window(size, size, 8, 8, (kernel, kernel), (1, 1), (1, 1), 0, 0, size, 1)
+        window = packing.Window((size,) * 2, (8, 8), (kernel,) * 2, (1, 1), (1, 1), (0, 0), (size, 1))
         return packing.table(window, 8, Store())
 
     with pytest.raises(NbcnnError, match="32 bits"):
@@ -92,7 +92,7 @@ def test_offset_tables_have_limits() -> None:
 
 
 def test_offset_tables() -> None:
-    window = packing.Window(4, 3, 2, 2, (3, 2), (2, 1), (1, 2), 1, 0, 30, 10)
+    window = packing.Window((4, 3), (2, 2), (3, 2), (2, 1), (1, 2), (1, 0), (30, 10))
     found = packing.table(window, 3, Store())
     assert found.shape == (2, 6, 3)
     for place in range(6):

@@ -4,7 +4,7 @@ A row of the product is an output pixel; what it reads is named by a table of of
 so that stride, dilation and padding cost nothing (Dukhan, "The Indirect Convolution Algorithm",
 2019). 1x1 convolutions and dense layers need one block of offsets only. Three kernels share this:
 
-* ``igemm``: any convolution of an NHWC image;
+* ``igemm``: any convolution of a signal, an image or a volume in NHWC;
 * ``igemm_halo``: first layers of few channels, whose kernel row (KW*C floats) is contiguous in an
   image that lies inside a border of zeros;
 * ``dense``: a fully connected layer, also on an image that was flattened without being moved: that
@@ -13,6 +13,7 @@ so that stride, dilation and padding cost nothing (Dukhan, "The Indirect Convolu
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from nbcnn.ir.graph import Node
@@ -21,10 +22,12 @@ from nbcnn.kernels.base import Arg, Emit, Kernel, Layout, Site, Step, View, nhwc
 from nbcnn.kernels.cpu import epilogue, packing
 from nbcnn.kernels.cpu.epilogue import Epilogue
 from nbcnn.kernels.cpu.tiles import choose_order, choose_tile
-from nbcnn.ops.conv2d import Conv2d
+from nbcnn.ops.conv import Conv
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
+
+CONVS = ("conv1d", "conv2d", "conv3d")
 
 HALO_CHANNELS = 4
 """Images of at most so many channels are read with a border: their vectors would be mostly padding."""
@@ -130,35 +133,47 @@ def product_step(
 
 @dataclass(frozen=True)
 class Filters:
-    """The weights of a product, read as filters of ``shape`` [O, C/G, KH, KW]."""
+    """The weights of a product, read as filters of ``shape`` [O, C/G, *kernel]."""
 
     weight: Weight
     bias: Weight | None
-    shape: tuple[int, int, int, int]
+    shape: tuple[int, ...]
     groups: int = 1
     flip: bool = False
 
     @classmethod
     def of(cls, site: Site, main: Node, shape: tuple[int, ...]) -> Filters:
-        """The weights of ``main``, a conv2d or dense node of the site's body."""
+        """The weights of ``main``, a convolution or dense node of the site's body."""
         weights = [site.weight(name) for name in main.weights]
         groups, flip = getattr(main.op, "groups", 1), getattr(main.op, "flip", False)
         bias = weights[1] if len(weights) > 1 else None
-        return cls(weights[0], bias, tuple(shape), groups, flip)  # type: ignore[arg-type]
+        return cls(weights[0], bias, tuple(shape), groups, flip)
+
+
+def convolution(site: Site) -> tuple[Conv, Node, Epilogue] | str:
+    """The convolution that ``site`` begins with, its node and its epilogue, or why there is none."""
+    found = epilogue.parse(site, *CONVS)
+    return found if isinstance(found, str) else (found[0].op, *found)  # type: ignore[return-value]
+
+
+def matched(site: Site) -> tuple[Conv, Node, Epilogue]:
+    """`convolution` for a site that is known to have one."""
+    found = convolution(site)
+    assert not isinstance(found, str), found
+    return found
 
 
 class IndirectConv(Kernel):
-    """Any convolution of an NHWC image (grouped ones too)."""
+    """Any convolution of an NHWC signal, image or volume (grouped ones too)."""
 
     name = "igemm"
 
     def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
-        found = epilogue.parse(site, "conv2d")
+        found = convolution(site)
         return found if isinstance(found, str) else None
 
     def cost(self, site: Site, target: Target) -> float:
-        main, _ = epilogue.matched(site, "conv2d")
-        conv: Conv2d = main.op  # type: ignore[assignment]
+        conv, _, _ = matched(site)
         used = conv.channels // conv.groups
         waste = round_up(used, target.lanes) / used
         reuse = 1 + 4 / max(int(site.in_types[0].shape[1]) // conv.groups, 1)
@@ -167,50 +182,56 @@ class IndirectConv(Kernel):
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (out,) = outs
-        main, tail = epilogue.matched(site, "conv2d")
-        conv: Conv2d = main.op  # type: ignore[assignment]
+        conv, main, tail = matched(site)
         a, residual = ins[0], epilogue.residual_of(site, ins, tail)
-        _, c, h, w = site.in_types[0].extents(emit.batch)
-        oh, ow = site.out_types[0].extents()[2:]
-        k, per_group = c // conv.groups, conv.channels // conv.groups
-        taps = conv.kernel[0] * conv.kernel[1]
-        target = emit.target
-        tile = choose_tile(oh * ow, per_group, k, taps, target.lanes, target.registers)
-        top, left, bottom, right = conv.pads(site.in_types[0])
-        pointwise = taps == 1 and conv.stride == (1, 1) and not any((top, left, bottom, right))
+        _, c, *size = site.in_types[0].extents(emit.batch)
+        _, _, *result = site.out_types[0].extents()
+        k, per_group, points = c // conv.groups, conv.channels // conv.groups, math.prod(result)
+        pads, target = conv.pads(site.in_types[0]), emit.target
+        taps = math.prod(conv.kernel)
+        tile = choose_tile(points, per_group, k, taps, target.lanes, target.registers)
         mr = tile[0]
-        if pointwise:
+        if taps == 1 and set(conv.stride) == {1} and not any(pads):
             offsets = packing.linear_table(mr, a.pitch, (0,), emit.store)
             step = mr * a.pitch
-            rows = Rows(offsets, 1, k, emit.batch * oh * ow, 1, step, 0, a.pitch)
+            rows = Rows(offsets, 1, k, emit.batch * points, 1, step, 0, a.pitch)
         else:
             window = packing.Window(
-                h, w, oh, ow, conv.kernel, conv.stride, conv.dilation, top, left, w * a.pitch, a.pitch
+                tuple(size),
+                tuple(result),
+                conv.kernel,
+                conv.stride,
+                conv.dilation,
+                pads[: conv.rank],
+                packing.steps_of(tuple(size), a.pitch),
             )
             offsets = packing.table(window, mr, emit.store)
-            rows = Rows(offsets, taps, k, window.rows, emit.batch, 0, taps * mr)
+            rows = Rows(offsets, taps, k, points, emit.batch, 0, taps * mr)
         filters = Filters.of(site, main, (conv.channels, k, *conv.kernel))
         return [product_step(site, a, out, residual, rows, filters, tile, tail, emit)]
 
 
 class HaloConv(Kernel):
-    """A first layer: few channels, read from an image inside a border of zeros."""
+    """A first layer: few channels, read from an image inside a border of zeros.
+
+    The border of a volume is left and right of its planes only: depth and height are padded by the table.
+    """
 
     name = "igemm_halo"
 
     def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
-        found = epilogue.parse(site, "conv2d")
+        found = convolution(site)
         if isinstance(found, str):
             return found
-        conv: Conv2d = found[0].op  # type: ignore[assignment]
-        if found[1].residual == site.data[0]:
+        conv, _, tail = found
+        if tail.residual == site.data[0]:
             return "its input is added to its result, and cannot lie inside a border for that"
         channels = int(site.in_types[0].shape[1])
         if channels > HALO_CHANNELS:
             return f"{channels} input channels: above {HALO_CHANNELS} reading whole vectors is better"
         if conv.groups != 1:
             return "it is grouped"
-        if conv.dilation[1] != 1:
+        if conv.dilation[-1] != 1:
             return "a dilated kernel row is not contiguous"
         return None
 
@@ -218,39 +239,40 @@ class HaloConv(Kernel):
         return site.macs / (MACS * target.lanes)
 
     def reads(self, site: Site) -> tuple[Layout, ...]:
-        main, _ = epilogue.matched(site, "conv2d")
-        pads = main.op.pads(site.in_types[0])  # type: ignore[attr-defined]
+        conv, _, _ = matched(site)
+        pads = conv.pads(site.in_types[0])
+        left, right = pads[conv.rank - 1], pads[-1]
+        border = pads if conv.rank == 2 else (0, left, 0, right)
         image = nhwc(site.in_types[0]).image
-        return (Layout("halo", image, pads), *(nhwc(t) for t in site.in_types[1:]))
+        return (Layout("halo", image, border), *(nhwc(t) for t in site.in_types[1:]))  # type: ignore[arg-type]
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (out,) = outs
-        main, tail = epilogue.matched(site, "conv2d")
-        conv: Conv2d = main.op  # type: ignore[assignment]
+        conv, main, tail = matched(site)
         a, residual = ins[0], epilogue.residual_of(site, ins, tail)
-        _, c, h, w = site.in_types[0].extents(emit.batch)
-        oh, ow = site.out_types[0].extents()[2:]
+        _, c, *size = site.in_types[0].extents(emit.batch)
+        _, _, *result = site.out_types[0].extents()
         top, left, bottom, right = a.layout.pads
-        height, width = h + top + bottom, w + left + right
-        kh, kw = conv.kernel
-        target = emit.target
-        tile = choose_tile(oh * ow, conv.channels, kw * c, kh, target.lanes, target.registers)
+        *outer, kw = conv.kernel
+        before = [*conv.pads(site.in_types[0])[: conv.rank - 1], 0]
+        size[-1] += left + right
+        if conv.rank == 2:
+            size[0] += top + bottom
+            before[0] -= top
+        target, taps, points = emit.target, math.prod(outer), math.prod(result)
+        tile = choose_tile(points, conv.channels, kw * c, taps, target.lanes, target.registers)
         window = packing.Window(
-            height,
-            width,
-            oh,
-            ow,
-            (kh, 1),
+            tuple(size),
+            tuple(result),
+            (*outer, 1),
             conv.stride,
-            (conv.dilation[0], 1),
-            0,
-            0,
-            width * a.pitch,
-            a.pitch,
+            (*conv.dilation[:-1], 1),
+            tuple(before),
+            packing.steps_of(tuple(size), a.pitch),
         )
         offsets = packing.table(window, tile[0], emit.store)
-        rows = Rows(offsets, kh, kw * c, window.rows, emit.batch, 0, kh * tile[0])
-        filters = Filters.of(site, main, (conv.channels, c, kh, kw))
+        rows = Rows(offsets, taps, kw * c, points, emit.batch, 0, taps * tile[0])
+        filters = Filters.of(site, main, (conv.channels, c, *conv.kernel))
         return [product_step(site, a, out, residual, rows, filters, tile, tail, emit)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +21,13 @@ MOST_ENTRIES = 1 << 30
 def panels(
     weight: Weight, shape: tuple[int, ...], groups: int, nr: int, flip: bool, store: Store
 ) -> np.ndarray:
-    """Filters [O, C/G, KH, KW] as [G, ceil(O/G/nr), KH*KW*C/G, nr], zeros past the last filter."""
+    """Filters [O, C/G, *kernel] as [G, ceil(O/G/nr), taps*C/G, nr], zeros past the last filter."""
 
     def make() -> np.ndarray:
         filters = weight.array.reshape(shape)
         if flip:
-            filters = filters[:, :, ::-1, ::-1]
+            filters = np.flip(filters, tuple(range(2, filters.ndim)))
+        taps_first = (*range(2, filters.ndim), 1, 0)
         out = filters.shape[0] // groups
         depth = int(np.prod(filters.shape[1:]))
         count = -(-out // nr)
@@ -34,7 +36,7 @@ def panels(
             part = filters[g * out : (g + 1) * out]
             for p in range(count):
                 chunk = part[p * nr : (p + 1) * nr]  # small enough to stay in cache
-                packed[g, p, :, : len(chunk)] = chunk.transpose(2, 3, 1, 0).reshape(depth, -1)
+                packed[g, p, :, : len(chunk)] = chunk.transpose(taps_first).reshape(depth, -1)
                 packed[g, p, :, len(chunk) :] = 0
         return packed
 
@@ -63,40 +65,51 @@ def zeros(count: int, store: Store) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Window:
-    """A convolution's walk over one image whose pixels are ``row`` and ``pitch`` floats apart."""
+    """A convolution's walk over one image; every field has a number for each axis.
 
-    height: int
-    width: int
-    out_height: int
-    out_width: int
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    dilation: tuple[int, int]
-    top: int
-    left: int
-    row: int
-    pitch: int
+    ``steps`` are the distances of neighbours along each axis, in floats; ``before`` the padding.
+    """
+
+    size: tuple[int, ...]
+    out: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    before: tuple[int, ...]
+    steps: tuple[int, ...]
 
     @property
     def rows(self) -> int:
-        return self.out_height * self.out_width
+        """Points of the output."""
+        return math.prod(self.out)
+
+    @property
+    def taps(self) -> int:
+        return math.prod(self.kernel)
+
+
+def steps_of(size: tuple[int, ...], pitch: int) -> tuple[int, ...]:
+    """The distances of neighbours along each axis of ``size`` points that lie ``pitch`` floats apart."""
+    return tuple(math.prod(size[i + 1 :]) * pitch for i in range(len(size)))
 
 
 def table(window: Window, mr: int, store: Store) -> np.ndarray:
-    """Offsets int32 [blocks, KH*KW, mr] of the pixels under each tap; past the end the last row again."""
+    """Offsets int32 [blocks, taps, mr] of the pixels under each tap; past the end the last row again."""
 
     def make() -> np.ndarray:
-        blocks = -(-window.rows // mr)
-        (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.stride, window.dilation
-        _check(window.height * window.row, blocks * mr * kh * kw)
+        blocks, taps, rank = -(-window.rows // mr), window.taps, len(window.size)
+        _check(window.size[0] * window.steps[0], blocks * mr * taps)
         out = np.minimum(np.arange(blocks * mr), window.rows - 1)
-        y = (out // window.out_width * sh - window.top)[:, None] + np.arange(kh) * dh
-        x = (out % window.out_width * sw - window.left)[:, None] + np.arange(kw) * dw
-        inside_y, inside_x = (y >= 0) & (y < window.height), (x >= 0) & (x < window.width)
-        rows = np.where(inside_y, y * window.row, 0).astype(np.int32)
-        offsets = rows[:, :, None] + np.where(inside_x, x * window.pitch, 0).astype(np.int32)[:, None, :]
-        offsets[~(inside_y[:, :, None] & inside_x[:, None, :])] = OUTSIDE
-        return np.ascontiguousarray(offsets.reshape(blocks, mr, kh * kw).transpose(0, 2, 1))
+        offsets, inside = np.zeros((1,) * (rank + 1), np.int32), np.ones((1,) * (rank + 1), bool)
+        for axis, place in enumerate(np.unravel_index(out, window.out)):
+            first = place * window.stride[axis] - window.before[axis]
+            at = first[:, None] + np.arange(window.kernel[axis]) * window.dilation[axis]
+            within = (at >= 0) & (at < window.size[axis])
+            shape = (-1, *(window.kernel[axis] if i == axis else 1 for i in range(rank)))
+            offsets = offsets + np.where(within, at * window.steps[axis], 0).astype(np.int32).reshape(shape)
+            inside = inside & within.reshape(shape)
+        offsets[~inside] = OUTSIDE
+        return np.ascontiguousarray(offsets.reshape(blocks, mr, taps).transpose(0, 2, 1))
 
     return store.get(("tables", window, mr), make)
 

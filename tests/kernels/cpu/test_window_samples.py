@@ -1,0 +1,38 @@
+"""Every sample of the convolutions and pools through its kernel, held to the float64 bound."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sites import check, compiled, families
+
+from nbcnn import ops
+from nbcnn.ir import Graph, Node, Sample, Weight
+
+WINDOWS = ("conv1d", "conv2d", "conv3d", "max_pool", "avg_pool", "global_avg_pool", "global_max_pool")
+SAMPLES = [s for name in WINDOWS for s in ops.get(name).samples() if s.error is None]
+
+
+def graph_of(sample: Sample) -> Graph:
+    """A graph of the one node, with random weights."""
+    rng = np.random.default_rng(5)
+    params = sample.op.params(*sample.types)
+    drawn = {k: rng.uniform(0.5, 1.5, p.type.shape).astype(np.float32) for k, p in params.items()}
+    signed = {k: a * rng.choice(np.float32([-1, 1]), a.shape) for k, a in drawn.items()}
+    weights = {k: Weight.of(drawn[k] if params[k].init == "running_var" else a) for k, a in signed.items()}
+    node = Node("y", sample.op, ("x", *weights), ("y",))
+    return Graph.build("one", {"x": sample.types[0]}, [node], weights, ("y",))
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: f"{s.op.name}-{s.note or s.types[0].shape}")
+def test_every_sample_has_a_kernel(sample: Sample) -> None:
+    if len(sample.op.infer(*sample.types)) > 1:
+        pytest.skip("places are computed by the reference")
+    check(graph_of(sample))
+
+
+def test_what_has_no_kernel_yet_says_so() -> None:
+    sample = next(s for s in ops.get("max_pool").samples() if getattr(s.op, "indices", False))
+    node = Node("y", sample.op, ("x",), ("y", "places"))
+    graph = Graph.build("one", {"x": sample.types[0]}, [node], {}, ("y", "places"))
+    assert "reference" in families(compiled(graph, 16))
