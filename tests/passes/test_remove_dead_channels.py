@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pass_checks import apply, optimized, refusals, same_values
-from strategies import ACTIVATIONS, Builder, every_op
+from strategies import ACTIVATIONS, Builder, every_op, graphs
 
-from nbcnn.ir import Graph
+from nbcnn.ir import Graph, Weight
 from nbcnn.ops.activation import Relu, Sigmoid
 from nbcnn.ops.arithmetic import Add
 from nbcnn.ops.batch_norm import BatchNorm
@@ -15,6 +15,7 @@ from nbcnn.ops.dense import Dense
 from nbcnn.ops.dropout import Dropout
 from nbcnn.ops.pool import AvgPool, GlobalAvgPool, MaxPool
 from nbcnn.ops.reshape import Flatten
+from nbcnn.ops.softmax import Softmax
 from nbcnn.passes.remove_dead_channels import RemoveDeadChannels
 
 
@@ -130,11 +131,34 @@ def dead(build: Pruned, op: Conv2d, x: str) -> str:
     return y
 
 
+def test_along_additions_concatenations_splits_and_groups():
+    build = Pruned("float64")
+    x = build.input(3, 6, 6)
+    a = build("act", Relu(), build("sum", Add(), dead(build, Conv2d(4, 1), x), build("b", Conv2d(4, 1), x)))
+    build.kill("b.weight", [1, 3])
+    build.kill("b.bias", [1, 3])  # of the sum, 1 is zero in both operands
+    c = build("cat", Concat(), a, build("c", Conv2d(2, 1), x))
+    grouped = build("grouped", Conv2d(6, 3, padding=1, groups=2), c)
+    _, record = apply(RemoveDeadChannels(), build.graph(build("last", Conv2d(2, 1), grouped)))
+    assert not record.rewrites  # channel 4, in the other group, is needed
+
+    build.kill("c.weight", 0)
+    build.kill("c.bias", 0)  # now channels 1 and 4, at one place of the two groups, are dead
+    graph = build.graph("last")
+    after, record = apply(RemoveDeadChannels(), graph)
+    assert [(r.node, r.what) for r in record.rewrites] == [("c", "1 of 2 channels are dead")]
+    assert [type_.shape for type_ in (after.type("sum.live"), after.type("cat.live"))] == [
+        ("N", 3, 6, 6),
+        ("N", 4, 6, 6),
+    ]
+    assert after.node("grouped").op == graph.node("grouped").op
+    assert after.weight("grouped.live_weight").type.shape == (6, 2, 3, 3)
+
+
 def test_refusals():
     for tail, why in (
-        (lambda b, y: b("sum", Add(), y, "x"), "'sum' (add) needs them all"),
-        (lambda b, y: b("cat", Concat(), y, "x"), "'cat' (concat) needs them all"),
-        (lambda b, y: b("grouped", Conv2d(4, 1, groups=2), y), "'grouped' (conv2d) needs them all"),
+        (lambda b, y: b("cat", Concat(), y, "x"), "'cat' is an output of the graph"),
+        (lambda b, y: b("soft", Softmax(1), y), "'soft' (softmax) needs them all"),
         (lambda b, y: b("act", Relu(), y), "'act' is an output of the graph"),
     ):
         build = Pruned()
@@ -145,11 +169,41 @@ def test_refusals():
         assert refusals(record) == {"dead": f"1 of 4 channels are dead, but {why}"}
 
 
-def test_zeros_that_do_not_stay_zero_are_needed():
+def test_a_number_goes_into_the_bias_of_who_reads_it():
+    """A filter of zeros behind which a bias, a normalisation and a sigmoid make one number."""
+    build = Pruned("float64")
+    y = build("norm", BatchNorm(), dead(build, Conv2d(4, 3), build.input(4, 6, 6)))
+    y = build("pool", AvgPool(2), build("act", Sigmoid(), y))
+    a = build("a", Conv2d(2, 1, bias=False), y)
+    b = build("b", Dense(3), build("flat", Flatten(), y))
+    after, record = apply(RemoveDeadChannels(), build.graph(a, b))
+    assert [r.what for r in record.rewrites] == ["1 of 4 channels are dead"]
+    assert after.node("a").op == Conv2d(2, 1, bias=True)
+    assert after.weight("b.live_bias").array.any()
+
+
+def test_a_number_that_meets_padding_is_needed():
     build = Pruned()
     y = build("act", Sigmoid(), dead(build, Conv2d(4, 3), build.input(4, 5, 5)))
-    graph = build.graph(build("read", Conv2d(2, 1), y))
+    graph = build.graph(build("read", Conv2d(2, 3, padding=1), y))
     assert apply(RemoveDeadChannels(), graph)[0] is graph
+
+
+@settings(max_examples=100, deadline=None)
+@given(graphs("float64", most=10), st.data())
+def test_any_pruned_graph(graph, data):
+    """Filters, with or without their biases, and columns set to zero anywhere."""
+    weights = dict(graph.weights)
+    for name, weight in weights.items():
+        kind, array = name.rsplit(".", 1)[-1], weight.array.copy()
+        for axis in range(min(array.ndim, 2)):
+            if kind in ("weight", "bias", "running_mean") and data.draw(st.booleans()):
+                gone = data.draw(st.lists(st.integers(0, array.shape[axis] - 1), max_size=3))
+                array[(slice(None),) * axis + (gone,)] = 0
+        weights[name] = Weight.of(array)
+    pruned = Graph.build("pruned", graph.inputs, graph.nodes, weights, graph.outputs)
+    after, record = apply(RemoveDeadChannels(), pruned)
+    assert after.parameters < pruned.parameters or not record.rewrites
 
 
 @settings(max_examples=60, deadline=None)
