@@ -49,12 +49,14 @@ from numba.extending import intrinsic
 from nbcnn.kernels.cpu.code import emit
 from nbcnn.kernels.cpu.code.activations import emit_activation
 from nbcnn.kernels.cpu.code.emit import F32, I1, I32, I64, Builder, Scalar, V, i64
-from nbcnn.kernels.cpu.code.simd import VecType, arg, argf, literal, load_i32, vstore
+from nbcnn.kernels.cpu.code.simd import arg, argf, literal, load_i32
 
 DIRECT, SHIFT, GATHER = 0, 1, 2
 """Values of MODE."""
 
-_CHAINS = 8  # FMA latency (4 cycles) x FMAs a cycle (2): fewer sums than this would wait
+_CHAINS = 16  # FMA latency (4 cycles) x FMAs a cycle (2): fewer sums than this would wait
+
+_AHEAD = 2048  # bytes of weights to ask for ahead
 
 
 # --- the product -----------------------------------------------------------------------------
@@ -90,6 +92,9 @@ def _sums(bd: Builder, block: int, nv: int, lanes: int, start: list[Scalar], a: 
 
         return body
 
+    for stream in (values, offsets):
+        for line in range(2):
+            emit.prefetch(bd, bd.add(stream, i64(_AHEAD + 64 * line)))
     unroll, end = max(split, 2), bd.shl(count, i64(2))
     whole = bd.sub(end, bd.srem(end, i64(4 * unroll)))
     acc = emit.loop(bd, i64(0), whole, 4 * unroll, acc, entries(unroll))
@@ -141,6 +146,10 @@ def _group(tc, block, nv, lanes, act, res_kind,
         with bd.if_else(bd.icmp_signed("!=", last, i64(0))) as (finish, wait):
             with finish:
                 a, b = emit.splat(bd, act_a, wide), emit.splat(bd, act_b, wide)
+                if kind:
+                    # Rows of the residual are far apart: the next group would wait for its own.
+                    for at in places(bd.add(res, bd.mul(res_pitch, i64(rows))), res_pitch):
+                        emit.prefetch(bd, at)
                 for value, at, other in zip(sums, outs, places(res, res_pitch), strict=True):
                     if kind == 1:
                         value = value + emit.load(bd, other, wide)
@@ -159,38 +168,44 @@ def _group(tc, block, nv, lanes, act, res_kind,
 # --- panels ----------------------------------------------------------------------------------
 
 
-@intrinsic(prefer_literal=True)
-def _load_bits(tc, addr, bits, lanes):
-    """The lanes of ``bits`` from ``addr``, zeros in the others, which are not read."""
-    n = literal(lanes, "LANES")
-
-    def emit_load(context: Any, bd: Builder, sig: Any, args: Any) -> Scalar:
-        kind = emit.vector(n)
-        mask = bd.bitcast(bd.trunc(args[1], ir.IntType(n)), ir.VectorType(I1, n))
-        operands = [emit.pointer(bd, args[0], kind), ir.Constant(I32, 4), mask, emit.zero(bd, n).v]
-        return emit.call(bd, f"llvm.masked.load.v{n}f32.p0", kind, operands)
-
-    return VecType(n)(types.intp, types.intp, lanes), emit_load
+def _inside(bd: Builder, at: Scalar, bits: Scalar, lanes: int) -> V:
+    """The lanes of ``bits`` from ``at``, zeros in the others, which are not read."""
+    kind = emit.vector(lanes)
+    mask = bd.bitcast(bd.trunc(bits, ir.IntType(lanes)), ir.VectorType(I1, lanes))
+    operands = [emit.pointer(bd, at, kind), ir.Constant(I32, 4), mask, emit.zero(bd, lanes).v]
+    return V(bd, emit.call(bd, f"llvm.masked.load.v{lanes}f32.p0", kind, operands))
 
 
-@intrinsic(prefer_literal=True)
-def _load_table(tc, base, table, lanes):
+def _scattered(bd: Builder, base: Scalar, table: Scalar, lanes: int) -> V:
     """One float from ``base`` for each offset (int32, in floats) at ``table``; zero where it is negative."""
-    n = literal(lanes, "LANES")
+    ints, words = ir.VectorType(I32, lanes), ir.VectorType(I64, lanes)
+    offsets = bd.load(emit.pointer(bd, table, ints), align=4)
+    inside = bd.icmp_signed(">=", offsets, ir.Constant(ints, [0] * lanes))
+    start = bd.insert_element(ir.Constant(words, ir.Undefined), base, ir.Constant(I32, 0))
+    start = bd.shuffle_vector(start, start, ir.Constant(ints, [0] * lanes))
+    places = bd.add(start, bd.shl(bd.sext(offsets, words), ir.Constant(words, [2] * lanes)))
+    pointers = bd.inttoptr(places, ir.VectorType(F32.as_pointer(), lanes))
+    operands = [pointers, ir.Constant(I32, 4), inside, emit.zero(bd, lanes).v]
+    return V(bd, emit.call(bd, f"llvm.masked.gather.v{lanes}f32.v{lanes}p0", emit.vector(lanes), operands))
 
-    def emit_load(context: Any, bd: Builder, sig: Any, args: Any) -> Scalar:
-        ints = ir.VectorType(I32, n)
-        offsets = bd.load(emit.pointer(bd, args[1], ints), align=4)
-        inside = bd.icmp_signed(">=", offsets, ir.Constant(ints, [0] * n))
-        wide = ir.VectorType(I64, n)
-        start = bd.insert_element(ir.Constant(wide, ir.Undefined), args[0], ir.Constant(I32, 0))
-        start = bd.shuffle_vector(start, start, ir.Constant(ints, [0] * n))
-        bytes_ = bd.shl(bd.sext(offsets, wide), ir.Constant(wide, [2] * n))
-        places = bd.inttoptr(bd.add(start, bytes_), ir.VectorType(F32.as_pointer(), n))
-        operands = [places, ir.Constant(I32, 4), inside, emit.zero(bd, n).v]
-        return emit.call(bd, f"llvm.masked.gather.v{n}f32.v{n}p0", emit.vector(n), operands)
 
-    return VecType(n)(types.intp, types.intp, lanes), emit_load
+@intrinsic(prefer_literal=True)
+def _pack(tc, mode, nv, lanes, plane, table, to):
+    """The NV vectors that one tap reads of one plane, one after the other at ``to``."""
+    how, n, wide = literal(mode, "MODE"), literal(nv, "NV"), literal(lanes, "LANES")
+
+    def emit_pack(context: Any, bd: Builder, sig: Any, args: Any) -> Scalar:
+        plane, table, to = args[3:]
+        for v in range(n):
+            if how == SHIFT:
+                bits = emit.load_scalar(bd, bd.add(table, i64(4 * v)), I32)
+                x = _inside(bd, bd.add(plane, i64(4 * wide * v)), bits, wide)
+            else:
+                x = _scattered(bd, plane, bd.add(table, i64(4 * wide * v)), wide)
+            emit.store(bd.add(to, i64(4 * wide * v)), x)
+        return context.get_dummy_value()
+
+    return types.void(mode, nv, lanes, types.intp, types.intp, types.intp), emit_pack
 
 
 def make(
@@ -240,15 +255,12 @@ def make(
                     for c in range(first_channel, min(first_channel + chunk_channels, channels)):
                         plane = source + c * x_pitch
                         for t in range(taps):
-                            row = t * vectors + (at // WIDTH)
-                            for v in range(min(NV, left)):
-                                if MODE == 1:
-                                    shift = at + v * WIDTH + 4 * load_i32(shifts + 4 * t)
-                                    bits = load_i32(inside + 4 * (row + v))
-                                    vstore(place + v * WIDTH, _load_bits(plane + shift, bits, LANES))
-                                else:
-                                    table = inside + (row + v) * WIDTH
-                                    vstore(place + v * WIDTH, _load_table(plane, table, LANES))
+                            table = inside + (4 if MODE == 1 else WIDTH) * (t * vectors + at // WIDTH)
+                            there = plane + at + 4 * load_i32(shifts + 4 * t) if MODE == 1 else plane
+                            if TAIL == 0 or left >= NV:
+                                _pack(MODE, NV, LANES, there, table, place)
+                            else:
+                                _pack(MODE, TAIL, LANES, there, table, place)
                             place += NV * WIDTH
                 line = starts + 4 * chunk * (groups + 1)
                 first, last = 1 if chunk == 0 else 0, 1 if chunk == chunks - 1 else 0
