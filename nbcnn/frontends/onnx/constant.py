@@ -53,7 +53,17 @@ def read_constant_of_shape(call: ReadCall) -> None:
     call.result(call.constant(np.broadcast_to(value.reshape(()), shape), "value"))
 
 
+def read_if(call: ReadCall) -> None:
+    """The branch that is taken, where that is known."""
+    call.ignore("then_branch", "else_branch")
+    values = call.graph("then_branch" if call.scalar(0) else "else_branch")
+    call.refuse_unless(len(values) == len(call.outputs), "the branches do not have the results of the node")
+    for index, value in enumerate(values):
+        call.result(value, index)
+
+
 IMPORT = {
+    "If": read_if,
     "Identity": read_identity,
     "Dropout": read_dropout,
     "Constant": read_constant,

@@ -14,11 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nbcnn.errors import ModelFileError, NbcnnError
+from nbcnn.errors import ModelFileError, NbcnnError, OptionError
 from nbcnn.ir.types import DTYPES, TensorType
 
 if TYPE_CHECKING:
     import onnx
+
+
+MAX_FILE = 2**31
+MAX_EXTENT = 2**31 - 1
+MAX_RANK = 32
 
 
 def package() -> Any:
@@ -29,6 +34,7 @@ def package() -> Any:
         import onnx.helper
         import onnx.inliner
         import onnx.numpy_helper
+        import onnx.shape_inference
     except ImportError:
         raise NbcnnError("ONNX files need the package onnx: pip install 'nbcnn[onnx]'") from None
     return onnx
@@ -37,22 +43,29 @@ def package() -> Any:
 def read_file(path: Path) -> onnx.ModelProto:
     """The model in the file at ``path``; its external data stays where it is."""
     try:
-        return read_bytes(path.read_bytes(), str(path))
+        if path.stat().st_size > MAX_FILE:
+            raise ModelFileError("is larger than 2 GiB, which no protocol buffer is")
+        return read_bytes(path.read_bytes())
     except OSError as error:
-        raise ModelFileError(f"cannot be read: {error.strerror or error}", where=str(path)) from None
+        raise ModelFileError(f"cannot be read: {error.strerror or error}") from None
 
 
-def read_bytes(content: bytes, where: str) -> onnx.ModelProto:
+def read_bytes(content: bytes) -> onnx.ModelProto:
     """The model in ``content``; raises ModelFileError where it is none."""
-    onnx = package()
-    model = onnx.ModelProto()
+    model = package().ModelProto()
     try:
         model.ParseFromString(content)
     except Exception as error:  # the class depends on the implementation of protobuf
-        raise ModelFileError(f"is no ONNX model: {' '.join(str(error).split())}", where=where) from None
-    if not model.HasField("graph") or not model.opset_import:
-        raise ModelFileError("is no ONNX model: it has no graph or no opset", where=where)
+        raise ModelFileError(f"is no ONNX model: {' '.join(str(error).split())}") from None
     return model
+
+
+def check(model: Any) -> None:
+    """Raise ModelFileError unless ``model`` is a ModelProto with a graph."""
+    if not isinstance(model, package().ModelProto):
+        raise OptionError(f"expected a path, bytes or a ModelProto, got {type(model).__name__}")
+    if not model.HasField("graph") or not model.opset_import:
+        raise ModelFileError("is no ONNX model: it has no graph or no opset")
 
 
 def dtype_of(kind: int) -> str:
@@ -75,8 +88,8 @@ def tensor(proto: onnx.TensorProto, folder: Path | None) -> tuple[TensorType, Ca
     """
     onnx = package()
     name, dims = proto.name, tuple(proto.dims)
-    if min(dims, default=0) < 0:
-        raise ModelFileError(f"tensor '{name}' has negative extents {list(dims)}")
+    if not all(0 <= d <= MAX_EXTENT for d in dims) or len(dims) > MAX_RANK:
+        raise ModelFileError(f"tensor '{name}' has impossible extents {list(dims[: MAX_RANK + 1])}")
     type_ = TensorType(dims, dtype_of(proto.data_type))
     nbytes = type_.nbytes()
     if proto.data_location == onnx.TensorProto.EXTERNAL:

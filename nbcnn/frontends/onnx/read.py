@@ -60,6 +60,7 @@ class ReadCall:
     outputs: list[str]
     attributes: dict[str, Any]
     builder: Builder
+    subgraph: Callable[[Any], list[str]]
     asked: set[str] = field(default_factory=set)
 
     # -- operands --------------------------------------------------------------------------------
@@ -191,6 +192,14 @@ class ReadCall:
         if not isinstance(found := self.attributes[name], kind):
             self.fail(f"attribute {name} should be {what}")
         return found
+
+    def graph(self, name: str) -> list[str]:
+        """Read the graph that is attribute ``name`` as if its nodes stood here; the values of its outputs."""
+        self.asked.add(name)
+        found = self.attributes.get(name)
+        if not hasattr(found, "node"):
+            self.fail(f"attribute {name} should be a graph")
+        return self.subgraph(found)
 
     # -- results ---------------------------------------------------------------------------------
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nbcnn.errors import ModelFileError, OptionError, nearest
 from nbcnn.frontends.onnx import proto
 from nbcnn.ir.types import BATCH, Dim, TensorType
 
 if TYPE_CHECKING:
     import onnx
-
-MAX_EXTENT = 2**31 - 1
 
 
 def declared(model: onnx.ModelProto) -> dict[str, TensorType]:
@@ -49,8 +49,8 @@ def declared(model: onnx.ModelProto) -> dict[str, TensorType]:
 def _extent(name: str, place: int, dim: Any) -> Dim:
     """A number, or the symbol that the file or we call the extent."""
     if dim.HasField("dim_value") and dim.dim_value >= 0:
-        if dim.dim_value > MAX_EXTENT:
-            raise ModelFileError(f"input '{name}' has an extent of {dim.dim_value}, over {MAX_EXTENT}")
+        if dim.dim_value > proto.MAX_EXTENT:
+            raise ModelFileError(f"input '{name}' has an extent of {dim.dim_value}, over {proto.MAX_EXTENT}")
         return int(dim.dim_value)
     return dim.dim_param or f"{name}_{place}"
 
@@ -60,20 +60,35 @@ def open_extents(types: Mapping[str, TensorType]) -> set[str]:
     return set().union(*(t.symbols() for t in types.values())) - {BATCH}
 
 
-def bound(types: Mapping[str, TensorType], shapes: Mapping[str, int]) -> dict[str, TensorType]:
+def bound(
+    types: Mapping[str, TensorType],
+    shapes: Mapping[str, int],
+    constants: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, TensorType]:
     """``types`` with their symbols bound by ``shapes``; raises where one other than the batch stays open.
 
-    The batch may be bound too, as ``N``.
+    The batch may be bound too, as ``N``. Inputs that are ``constants`` have the types of the arrays.
     """
-    symbols = open_extents(types)
+    constants = constants or {}
+    symbols = open_extents(types) | {BATCH}
     for name, value in shapes.items():
-        if name not in symbols | {BATCH}:
-            raise OptionError(f"shapes: no input has the symbol '{name}'{nearest(name, symbols | {BATCH})}")
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_EXTENT:
+        if name not in symbols:
+            raise OptionError(f"shapes: no input has the symbol '{name}'{nearest(name, symbols)}")
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= proto.MAX_EXTENT:
             raise OptionError(f"shapes: '{name}' must be a whole number that is not negative, got {value!r}")
+    for name in constants:
+        if name not in types:
+            raise OptionError(f"constants: there is no input '{name}'{nearest(name, types)}")
     found = {name: type_.bind(shapes) for name, type_ in types.items()}
     for name, type_ in found.items():
-        for symbol in sorted(type_.symbols() - {BATCH}):
+        if name in constants:
+            found[name] = got = TensorType(constants[name].shape, constants[name].dtype.name)
+            fits = len(got.shape) == type_.rank and got.dtype == type_.dtype
+            if not fits or any(
+                a != b for a, b in zip(type_.shape, got.shape, strict=True) if isinstance(a, int)
+            ):
+                raise OptionError(f"constants: input '{name}' is {type_}, got {got}")
+        for symbol in sorted(found[name].symbols() - {BATCH}):
             raise ModelFileError(
                 f"the extent '{symbol}' of input '{name}' is open: give shapes={{'{symbol}': ...}}"
             )
