@@ -1,9 +1,10 @@
-"""``nbcnn run``: classify images."""
+"""``nbcnn run``: what a model says of images."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,14 +12,34 @@ from nbcnn.cli.common import ModelName, Passes, compiled
 from nbcnn.cli.progress import bar
 
 if TYPE_CHECKING:
-    from nbcnn.frontends.classes import Guess
+    from collections.abc import Sequence
+
+    from PIL.Image import Image
+
+    from nbcnn.frontends.tasks import Found, Task
+
+TOP = {"classification": 5}
+"""How many lines to print of an image, where not all."""
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def run(
     model: ModelName,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE...", help="Image files: PNG, JPEG, WebP...")],
-    top: Annotated[int, typer.Option(min=1, help="How many classes to print for each image.")] = 5,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON: [{image, classes: [...]}].")] = False,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="Where pictures go: a folder, or a file for one image; else IMAGE.MODEL.png in this folder.",
+        ),
+    ] = None,
+    top: Annotated[
+        int | None, typer.Option(min=1, help="How many lines to print for each image; of classes, 5.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, a list with an entry per image.")] = False,
     weights: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="A safetensors file in place of the model's own weights."),
@@ -26,46 +47,95 @@ def run(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; all cores when not given.")] = None,
     passes: Passes = "default",
 ) -> None:
-    """Classify images.
+    """Classify images, paint what they show, or find things in them.
 
-    Prints the likeliest classes of each image with their probabilities.
+    A classifier's likeliest classes are printed with their probabilities. A model that segments
+    writes each image with its classes painted over it, and prints their shares; one that detects
+    writes each image with boxes around things, and prints them.
 
     \b
     Example:
       nbcnn run digits graphs/samples/*.png --top 1
+      nbcnn run digit_scenes graphs/samples/scenes/*.png -o found
       nbcnn run resnet50 cat.jpg --weights resnet50.safetensors --json
     """
     from nbcnn import api
-    from nbcnn.frontends import classes
-    from nbcnn.frontends.preprocess import load_image
+    from nbcnn.frontends import tasks
+    from nbcnn.frontends.preprocess import prepare, read_image
 
     graph = api.load(model, weights=weights)
-    classes.check_classifier(graph)
-    first = load_image(images[0], graph)  # a wrong file should not have to wait for the compiler
+    task = tasks.task(graph)
+    targets = _targets(task, images, output, graph.name)
+    prepare(read_image(images[0]), graph, images[0])  # a wrong file should not have to wait for the compiler
     program = compiled(graph, passes, threads=threads)
-    found: list[tuple[str, list[Guess]]] = []
-    with bar("classifying") as progress:
-        for done, path in enumerate(images):
+    report: list[dict[str, Any]] = []
+    with bar("running") as progress:
+        for done, (path, target) in enumerate(zip(images, targets, strict=True)):
             progress(done, len(images), Path(path).name)
-            image = load_image(path, graph) if done else first
-            scores = program(image)
-            assert not isinstance(scores, dict)  # a classifier has one output
-            (guesses,) = classes.best(graph, scores, top)
-            found.append((path, guesses))
-    typer.echo(_json(found) if json else _text(found))
+            image = read_image(path)
+            array, place = prepare(image, graph, path)
+            found = task.read(graph, program.run({next(iter(graph.inputs)): array}), place)
+            report.append({"image": path, task.entries: _entries(found)[: top or TOP.get(task.kind)]})
+            if target:
+                _draw(task, image, found, target)
+                report[-1]["picture"] = str(target)
+    typer.echo(_json(report, task.entries) if json else _text(report, task.entries))
 
 
-def _json(found: list[tuple[str, list[Guess]]]) -> str:
+def _targets(task: Task, images: list[str], output: str | None, model: str) -> list[Path | None]:
+    """The picture to write for each image; none of a classifier. Raises OptionError."""
+    from nbcnn.errors import OptionError
+
+    if task.kind == "classification":
+        if output:
+            raise OptionError(f"--output: model '{model}' classifies images, and paints none")
+        return [None] * len(images)
+    folder = Path(output or "")
+    if folder.suffix and not folder.is_dir():
+        if len(images) > 1:
+            raise OptionError(f"--output: '{output}' is one file for {len(images)} images; name a folder")
+        if folder.suffix.lower() not in SUFFIXES:
+            raise OptionError(f"--output: '{output}' should end in {', '.join(SUFFIXES)}, or be a folder")
+        targets = [folder]
+    else:
+        word = re.sub(r"[^\w-]", "_", model)[:80]  # a model may be called ../../anything
+        targets = [folder / f"{Path(path).stem}.{word}.png" for path in images]
+    taken = {Path(path).resolve(): path for path in images}
+    for path, target in zip(images, targets, strict=True):
+        if other := taken.get(target.resolve()):
+            raise OptionError(f"the picture of '{path}' would be written over that of '{other}', {target}")
+        taken[target.resolve()] = path
+    return list(targets)
+
+
+def _draw(task: Task, image: Image, found: Found, target: Path) -> None:
+    from nbcnn.frontends import pictures
+    from nbcnn.frontends.masks import Mask, Segmentation
+
+    if isinstance(task, Segmentation):
+        assert isinstance(found, Mask)
+        pictures.save(pictures.paint(image, found, task), target)
+    else:
+        pictures.save(pictures.outline(image, _entries(found)), target)
+
+
+def _entries(found: Found) -> Sequence[Any]:
+    from nbcnn.frontends.masks import Mask
+
+    return found.segments if isinstance(found, Mask) else found
+
+
+def _json(report: list[dict[str, Any]], entries: str) -> str:
     import json
     from dataclasses import asdict
 
-    report = [{"image": path, "classes": [asdict(g) for g in guesses]} for path, guesses in found]
-    return json.dumps(report, indent=2, allow_nan=False)
+    plain = [found | {entries: [asdict(entry) for entry in found[entries]]} for found in report]
+    return json.dumps(plain, indent=2, allow_nan=False)
 
 
-def _text(found: list[tuple[str, list[Guess]]]) -> str:
+def _text(report: list[dict[str, Any]], entries: str) -> str:
     lines = []
-    for path, guesses in found:
-        lines.append(path)
-        lines += [f"  {guess.probability:6.1%}  {guess.label}" for guess in guesses]
+    for found in report:
+        lines.append(f"{found['image']} -> {found['picture']}" if "picture" in found else found["image"])
+        lines += [f"  {entry}" for entry in found[entries]] or [f"  no {entries}"]
     return "\n".join(lines)

@@ -24,12 +24,14 @@ class Preprocess:
     """How an image becomes a model's input: resize, crop the centre, ``(pixel * scale - mean) / std``.
 
     ``resize`` is the length of the shorter side, or (height, width); by default that of the model's
-    input. ``mean`` and ``std`` are one number or one per channel; pixels are 0 to 255. ``color``
+    input. ``letterbox`` instead makes the whole image fit, its ratio kept, between bars of that gray
+    (0 to 255). ``mean`` and ``std`` are one number or one per channel; pixels are 0 to 255. ``color``
     follows from the input's channels where it is not given.
     """
 
     resize: int | tuple[int, int] | None = None
     crop: int | tuple[int, int] | None = None
+    letterbox: int | None = None
     scale: float = 1 / 255
     mean: float | tuple[float, ...] = 0.0
     std: float | tuple[float, ...] = 1.0
@@ -41,28 +43,61 @@ class Preprocess:
             value = getattr(self, name)
             if value is not None and min(value if isinstance(value, tuple) else (value,)) < 1:
                 raise ModelFileError(f"{name} must be at least 1, got {value}")
+        if self.letterbox is not None:
+            if self.resize or self.crop:
+                raise ModelFileError("letterbox stands without resize and crop")
+            if not 0 <= self.letterbox <= 255:
+                raise ModelFileError(f"letterbox must be a gray from 0 to 255, got {self.letterbox}")
         if 0 in (self.std if isinstance(self.std, tuple) else (self.std,)):
             raise ModelFileError("std must not be 0")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where an image lies in a model's input: a point (y, x) of it is at ``point * scale + offset`` there.
+
+    Points are counted in pixels from the upper left corner; ``image`` and ``input`` are (height, width).
+    """
+
+    image: tuple[int, int]
+    input: tuple[int, int]
+    scale: tuple[float, float]
+    offset: tuple[float, float]
 
 
 def load_image(path: str | Path, graph: Graph) -> np.ndarray:
     """The image file at ``path`` as the input [1, C, H, W] of ``graph``, as its ``preprocess`` says.
 
-    Turned as its EXIF data says; what is transparent becomes white. Raises ModelFileError for a
-    file that is no image, InputError for a graph that takes none.
+    Raises ModelFileError for a file that is no image, InputError for a graph that takes none.
+    """
+    return prepare(read_image(path), graph, str(path))[0]
+
+
+def read_image(path: str | Path) -> Image:
+    """The image file at ``path`` in RGB, turned as its EXIF data says; what is transparent becomes white.
+
+    Raises ModelFileError for a file that is no image, or one of more than `MAX_PIXELS`.
+    """
+    return _open(Path(path))
+
+
+def prepare(image: Image, graph: Graph, path: str = "image") -> tuple[np.ndarray, Placement]:
+    """An image in RGB as the input [1, C, H, W] of ``graph``, and where it lies there.
+
+    ``path`` is for error messages. Raises InputError for a graph that takes no images, ModelFileError
+    for an image that cannot be made to fit.
     """
     settings = graph.meta.get("preprocess") or Preprocess()
     channels, height, width = _input(graph, settings)
-    image = _open(Path(path), "L" if channels == 1 else "RGB")
-    image = _fit(image, settings, (height, width), str(path))
-    pixels = np.asarray(image, np.float32).reshape(height, width, channels)
+    fitted, place = _fit(image if channels == 3 else image.convert("L"), settings, (height, width), path)
+    pixels = np.asarray(fitted, np.float32).reshape(height, width, channels)
     for name in ("mean", "std"):
         value = getattr(settings, name)
         if isinstance(value, tuple) and len(value) != channels:
             raise InputError(f"preprocess: {name} has {len(value)} numbers for {channels} channels")
     mean, std = np.asarray(settings.mean, np.float32), np.asarray(settings.std, np.float32)
     pixels = (pixels * np.float32(settings.scale) - mean) / std
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]), place
 
 
 def _input(graph: Graph, settings: Preprocess) -> tuple[int, int, int]:
@@ -78,7 +113,7 @@ def _input(graph: Graph, settings: Preprocess) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _open(path: Path, mode: str) -> Image:
+def _open(path: Path) -> Image:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
@@ -88,7 +123,7 @@ def _open(path: Path, mode: str) -> Image:
         with file:
             if file.width * file.height > MAX_PIXELS:
                 raise ModelFileError(f"has {file.width} x {file.height} pixels, over the limit of 64 million")
-            return _in_mode(ImageOps.exif_transpose(file), mode)
+            return _in_rgb(ImageOps.exif_transpose(file))
     except ModelFileError as error:
         error.where = str(path)
         raise
@@ -101,8 +136,8 @@ def _open(path: Path, mode: str) -> Image:
     raise ModelFileError(" ".join(reason.split()), where=str(path))
 
 
-def _in_mode(image: Image, mode: str) -> Image:
-    """``image`` in ``mode`` (L, RGB): 16-bit pixels brought to 8, transparency laid on white."""
+def _in_rgb(image: Image) -> Image:
+    """``image`` in RGB: 16-bit pixels brought to 8, transparency laid on white."""
     from PIL import Image
 
     if image.mode.startswith("I"):
@@ -110,31 +145,43 @@ def _in_mode(image: Image, mode: str) -> Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert(mode)
+    return image.convert("RGB")
 
 
-def _fit(image: Image, settings: Preprocess, wanted: tuple[int, int], path: str) -> Image:
-    """Resized and cropped to ``wanted`` (height, width)."""
+def _fit(image: Image, settings: Preprocess, wanted: tuple[int, int], path: str) -> tuple[Image, Placement]:
+    """The image resized and cropped, or put between bars, to ``wanted`` (height, width)."""
+    from PIL import Image
     from PIL.Image import Resampling
 
-    resize, crop = settings.resize, settings.crop
-    if resize is None and crop is None:
+    size = (image.height, image.width)
+    resize, crop, offset = settings.resize, settings.crop, (0, 0)
+    if settings.letterbox is not None:
+        ratio = min(wanted[0] / size[0], wanted[1] / size[1])
+        resize = (max(1, round(size[0] * ratio)), max(1, round(size[1] * ratio)))
+    elif resize is None and crop is None:
         resize = wanted
     if isinstance(resize, int):
-        short = min(image.size)
-        resize = (image.height * resize // short, image.width * resize // short)
+        short = min(size)
+        resize = (size[0] * resize // short, size[1] * resize // short)
         crop = crop or wanted
     if resize:
         if resize[0] * resize[1] > MAX_PIXELS:
-            raise ModelFileError(f"is too long and thin: {image.width} x {image.height} pixels", where=path)
+            raise ModelFileError(f"is too long and thin: {size[1]} x {size[0]} pixels", where=path)
         image = image.resize((resize[1], resize[0]), Resampling[settings.filter.upper()])
-    if crop:
+    scale = (image.height / size[0], image.width / size[1])
+    if settings.letterbox is not None:
+        offset = ((wanted[0] - image.height) // 2, (wanted[1] - image.width) // 2)
+        whole = Image.new(image.mode, (wanted[1], wanted[0]), "#" + 3 * f"{settings.letterbox:02x}")
+        whole.paste(image, (offset[1], offset[0]))
+        image = whole
+    elif crop:
         rows, columns = (crop, crop) if isinstance(crop, int) else crop
         top, left = round((image.height - rows) / 2), round((image.width - columns) / 2)
         if top < 0 or left < 0:
             raise ModelFileError(f"is smaller than the crop of {columns} x {rows} pixels", where=path)
         image = image.crop((left, top, left + columns, top + rows))
+        offset = (-top, -left)
     if (image.height, image.width) != wanted:
         made = f"{image.height} x {image.width}"
         raise InputError(f"preprocess makes images of {made}, the model takes {wanted[0]} x {wanted[1]}")
-    return image
+    return image, Placement(size, wanted, scale, offset)

@@ -96,6 +96,8 @@ def described(hint: Any) -> str:
     if origin is tuple:
         count = "a list of" if args[-1] is ... else f"{len(args)}"
         return f"{count} {'whole numbers' if args[0] is int else 'values'}"
+    if origin is dict:
+        return f"a mapping, each to {described(args[1])}"
     return getattr(hint, "__name__", str(hint))
 
 
@@ -121,6 +123,7 @@ _TYPE = {
 def json_schema() -> dict[str, Any]:
     """The JSON schema of model files, for completion and checking in editors."""
     from nbcnn.frontends.preprocess import Preprocess
+    from nbcnn.frontends.tasks import TASKS
 
     nodes = {"type": "array", "items": {"$ref": "#/$defs/node"}}
     outputs = {"anyOf": [_NAMES, {"type": "object", "additionalProperties": _NAME}]}
@@ -161,7 +164,10 @@ def json_schema() -> dict[str, Any]:
             "weights": _object(
                 {"file": {"type": "string"}, "map": {"type": "object"}, "trainable": {"type": "object"}}
             ),
-            "preprocess": attributes(Preprocess).model_json_schema(),
+            "preprocess": _settings(Preprocess),
+            "task": {
+                "anyOf": [{"enum": list(TASKS)}, *(_settings(cls, kind) for kind, cls in TASKS.items())]
+            },
             "labels": {
                 "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": ["string", "number"]}}]
             },
@@ -181,8 +187,17 @@ def _object(properties: dict[str, Any], required: list[str] | None = None) -> di
     return found | ({"required": required} if required else {})
 
 
+def _settings(cls: type, kind: str | None = None) -> dict[str, Any]:
+    """The schema of a section that dataclass ``cls`` describes, with the ``kind`` that chose it."""
+    found = attributes(cls).model_json_schema()
+    if kind:
+        found["properties"] = {"kind": {"const": kind}} | found.get("properties", {})
+        found["required"] = ["kind", *found.get("required", [])]
+    return found
+
+
 def _entry(name: str, body: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a node of op ``name``; a block's parameter may stand for any attribute, or part of one."""
+    """The schema of a node of op ``name``; a block's parameter may stand for an attribute, or part of one."""
     weights = {"type": "object", "additionalProperties": _NAME}
     properties: dict[str, Any] = {
         "name": _NAME,

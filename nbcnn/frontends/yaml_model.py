@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from nbcnn.errors import ModelFileError, NbcnnError, OptionError, nearest
-from nbcnn.frontends import schema
+from nbcnn.frontends import schema, tasks
 from nbcnn.frontends.preprocess import Preprocess
 from nbcnn.frontends.weights import TensorFile, bind, drawn
 from nbcnn.frontends.yaml_blocks import Block, Given
 from nbcnn.frontends.yaml_nodes import Region, Scope, located
 from nbcnn.ir.graph import Graph
 from nbcnn.ir.op import Param
-from nbcnn.ir.types import BATCH, DTYPES, TensorType
+from nbcnn.ir.types import BATCH, DTYPES, FLOATS, TensorType
 from nbcnn.ir.weight import Weight
 from nbcnn.yaml_reader import Item, Key, known_keys, read
 
@@ -33,6 +33,7 @@ KEYS = [
     "expect",
     "weights",
     "preprocess",
+    "task",
     "labels",
 ]
 MAX_LABEL_BYTES = 1 << 20
@@ -75,6 +76,9 @@ def load(
     except NbcnnError as error:
         error.where = error.where or str(region.marks.get(error.node or "", root.mark))
         raise
+    if "task" in given:
+        with located(_get(given, "task").mark):
+            tasks.task(graph)
     _expect(given, graph, scope, region)
     return graph
 
@@ -195,10 +199,12 @@ def _weights(given: Given, region: Region, path: Path, override: Path | None, se
     if "file" in section:
         file = _get(section, "file")
         return bind(params, TensorFile(inside(path.parent, file, "weights file")), renames)
-    unmade = region.named | {str(k): k.mark for k in _section(given, "constants")}
-    for name, mark in unmade.items():
-        hint = nearest(name, params.keys() - unmade)
+    for name, mark in region.named.items():
+        hint = nearest(name, params.keys() - region.named.keys())
         mark.fail(f"weight '{name}' is in no node above, and there is no weights file{hint}")
+    for key in _section(given, "constants"):
+        if (type_ := params[str(key)].type).dtype not in FLOATS:
+            key.mark.fail(f"constant '{key}' {type_} needs a weights file: only floats can be drawn")
     return drawn(params, seed)
 
 
@@ -224,6 +230,8 @@ def _meta(given: Given, path: Path) -> dict[str, Any]:
     if "preprocess" in given:
         item = _get(given, "preprocess")
         meta["preprocess"] = schema.build(Preprocess, "preprocess", item.mapping("preprocess"), item.mark)
+    if "task" in given:
+        meta["task"] = tasks.of(_get(given, "task"))
     if "labels" in given:
         meta["labels"] = _labels(_get(given, "labels"), path)
     return meta

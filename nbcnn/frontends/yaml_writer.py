@@ -64,6 +64,9 @@ def dump(graph: Graph, weights: str | None = None) -> str:
         sections["weights"] = ({"file": weights} if weights else {}) | ({"trainable": flags} if flags else {})
     if "preprocess" in graph.meta:
         sections["preprocess"] = _fields(graph.meta["preprocess"])
+    if "task" in graph.meta:
+        task = graph.meta["task"]
+        sections["task"] = {"kind": task.kind} | _fields(task)
     if "labels" in graph.meta:
         sections["labels"] = list(graph.meta["labels"])
     return "".join(

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import nbcnn
 from nbcnn import reference, resources
@@ -63,3 +64,60 @@ def test_only_classifiers_of_images(fails, tmp_path) -> None:
     for shape, says in (("[N, 7]", "does not take images"), ("[N, 3, 4, 4]", "no classifier")):
         model.write_text(f"format: 1\nname: m\ninputs: {{x: {shape}}}\nnodes: [{node}]\n")
         assert says in fails("run", model, SAMPLES / "one.png")
+
+
+SCENES = [SAMPLES / "scenes" / f"scene{number}.png" for number in (1, 2)]
+
+
+def test_a_detector_draws_boxes(cli, tmp_path) -> None:
+    result = cli("run", "digit_scenes", *SCENES, "-o", tmp_path / "found")
+    assert result.exit_code == 0
+    for scene in SCENES:
+        target = tmp_path / "found" / f"{scene.stem}.digit_scenes.png"
+        assert f"{scene} -> {target}\n" in result.stdout
+        before, after = Image.open(scene).convert("RGB"), Image.open(target)
+        assert after.size == before.size
+        changed = (np.asarray(before) != np.asarray(after)).any(axis=2).mean()
+        assert 0.01 < changed < 0.3
+    assert "%  6  at 1" in result.stdout
+
+
+def test_json_of_a_detector(cli, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (found,) = json.loads(cli("run", "digit_scenes", SCENES[0], "--json", "--top", 2).stdout)
+    assert found["image"] == str(SCENES[0])
+    assert found["picture"] == "scene1.digit_scenes.png"
+    assert (tmp_path / found["picture"]).is_file()  # in the current folder, where nothing else is said
+    first, second = found["boxes"]
+    assert first.keys() == {"index", "label", "score", "left", "top", "right", "bottom"}
+    assert 1 > first["score"] >= second["score"] > 0.25
+    assert 0 <= first["left"] < first["right"] <= 384
+
+
+def test_pictures_that_will_not_be_written(fails, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    one, two = SCENES
+    assert "'digits' classifies images" in fails("run", "digits", SAMPLES / "six.png", "-o", "x.png")
+    assert "is one file for 2 images" in fails("run", "digit_scenes", one, two, "-o", "x.png")
+    assert "should end in .png, .jpg" in fails("run", "digit_scenes", one, "-o", "x.txt")
+    copy = tmp_path / "copy.png"
+    copy.write_bytes(one.read_bytes())
+    assert "written over" in fails("run", "digit_scenes", copy, "-o", copy)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "copy.png").write_bytes(two.read_bytes())
+    assert "written over" in fails("run", "digit_scenes", copy, "a/copy.png")
+    assert copy.read_bytes() == one.read_bytes()
+    (tmp_path / "file").touch()
+    assert "cannot be written" in fails("run", "digit_scenes", copy, "-o", "file/x.png")
+
+
+def test_a_models_name_is_no_path(cli, tmp_path, monkeypatch) -> None:
+    model = tmp_path / "m.yaml"
+    model.write_text(
+        "format: 1\nname: ../../up\ninputs: {x: [N, 1, 8, 8]}\ntask: segmentation\n"
+        "nodes: [{name: a, op: conv2d, channels: 2, kernel: 1}]\n"
+    )
+    (tmp_path / "in" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "in" / "here")
+    assert cli("run", model, SAMPLES / "one.png").exit_code == 0
+    assert [p.name for p in (tmp_path / "in" / "here").iterdir()] == ["one.______up.png"]

@@ -5,7 +5,7 @@ import pytest
 
 from nbcnn import ops
 from nbcnn.errors import InputError
-from nbcnn.frontends.classes import best, check_classifier
+from nbcnn.frontends.classes import Classification, best
 from nbcnn.ir import Graph, Node, TensorType
 
 
@@ -38,10 +38,10 @@ def test_labels_and_more_classes_than_labels() -> None:
 
 
 def test_only_a_vector_per_image_is_a_classifier() -> None:
-    check_classifier(graph("relu"))
-    check_classifier(graph("global_avg_pool", shape=("N", 3, 4, 4)))
+    Classification().check(graph("relu"))
+    Classification().check(graph("global_avg_pool", shape=("N", 3, 4, 4)))
     with pytest.raises(InputError, match="'g' is no classifier"):
-        check_classifier(graph("relu", shape=("N", 3, 4, 4)))
+        Classification().check(graph("relu", shape=("N", 3, 4, 4)))
 
 
 @pytest.mark.parametrize("score", [np.nan, np.inf])

@@ -7,7 +7,7 @@ import nbcnn
 from nbcnn import resources
 from nbcnn.errors import NbcnnError
 from nbcnn.frontends import preprocess
-from nbcnn.frontends.preprocess import load_image
+from nbcnn.frontends.preprocess import Placement, load_image, prepare, read_image
 from nbcnn.reference import run
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -120,3 +120,51 @@ def test_digits_reads_its_samples():
     for number, word in enumerate(WORDS):
         scores = run(digits, load_image(folder / f"{word}.png", digits))["fc"]
         assert digits.meta["labels"][scores.argmax()] == str(number)
+
+
+def test_letterbox_keeps_the_whole_image_and_its_ratio(tmp_path, picture):
+    array = load_image(picture[1], graph(tmp_path, "{letterbox: 51, filter: box}"))[0]  # 20 x 10 to 8 x 4
+    np.testing.assert_allclose(array[:, :, [0, 1, 6, 7]], 51 / 255, rtol=1e-6)
+    small = np.asarray(Image.fromarray(picture[0]).resize((4, 8), Image.Resampling.BOX), np.float32) / 255
+    np.testing.assert_allclose(array[:, :, 2:6].transpose(1, 2, 0), small, rtol=1e-6)
+    gray = load_image(picture[1], graph(tmp_path, "{letterbox: 0}", "[N, 1, 4, 8]"))
+    assert (gray[0, 0, :, :3] == 0).all()
+    assert (gray[0, 0, :, 3:5] > 0).all()
+
+
+@pytest.mark.parametrize(
+    "settings", ["{letterbox: 0}", "{resize: 8}", "{resize: [10, 9], crop: 8}", "{crop: 8}", ""]
+)
+def test_a_placement_says_where_each_point_lies(settings, tmp_path):
+    """A bright spot on black is where the placement puts its middle."""
+    pixels = np.zeros((40, 24, 3), np.uint8)
+    pixels[18:22, 8:12] = 255
+    Image.fromarray(pixels).save(tmp_path / "spot.png")
+    if settings == "{crop: 8}":
+        pixels = pixels[10:30, 4:20]
+        Image.fromarray(pixels).save(tmp_path / "spot.png")
+    loaded = graph(tmp_path, settings)
+    array, place = prepare(read_image(tmp_path / "spot.png"), loaded)
+    assert (place.image, place.input) == (pixels.shape[:2], (8, 8))
+    seen = array[0].sum(axis=0)
+    assert seen.sum() > 0
+    for axis in (0, 1):
+        bright = pixels.any(axis=2).any(axis=1 - axis).nonzero()[0]
+        middle = (bright[0] + bright[-1] + 1) / 2 * place.scale[axis] + place.offset[axis]
+        along = seen.sum(axis=1 - axis)
+        assert abs((along * (np.arange(8) + 0.5)).sum() / along.sum() - middle) < 0.3
+
+
+def test_a_stretched_image_has_a_scale_per_axis(tmp_path, picture):
+    _, place = prepare(read_image(picture[1]), graph(tmp_path))
+    assert place == Placement((20, 10), (8, 8), (0.4, 0.8), (0, 0))
+    _, place = prepare(read_image(picture[1]), graph(tmp_path, "{letterbox: 0}"))
+    assert place == Placement((20, 10), (8, 8), (0.4, 0.4), (0, 2))
+
+
+@pytest.mark.parametrize(
+    "settings", ["{letterbox: 256}", "{letterbox: 0, resize: 8}", "{letterbox: 0, crop: 8}"]
+)
+def test_bad_letterboxes(settings, tmp_path):
+    with pytest.raises(NbcnnError, match="letterbox"):
+        graph(tmp_path, settings)

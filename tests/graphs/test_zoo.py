@@ -38,6 +38,11 @@ IMAGENET = {
 }
 """Published parameters and 10^9 multiply-accumulates of the classifiers with a thousand classes."""
 
+OTHERS = {
+    "digit_scenes": 164_942,
+}
+"""Parameters of the models that do not classify."""
+
 STATE_DICTS = {path.stem: path for path in (Path(__file__).parent / "state_dicts").glob("*.txt")}
 """What torchvision and timm call the weights; written by benchmarks/state_dicts.py."""
 
@@ -53,7 +58,7 @@ def state_dict(path: Path) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def test_the_zoo_is_what_is_listed_here():
-    assert set(resources.names("graphs")) == {*SMALL, *IMAGENET}
+    assert set(resources.names("graphs")) == {*SMALL, *IMAGENET, *OTHERS}
     assert STATE_DICTS.keys() == IMAGENET.keys()
 
 
@@ -75,6 +80,11 @@ def test_small_classifiers(name):
     assert graph.parameters == SMALL[name]
     assert [graph.type(v).shape for v in graph.outputs.values()] == [("N", 10)]
     assert len(graph.meta.get("labels", range(10))) == 10
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_sizes(name):
+    assert nbcnn.load(name).parameters == OTHERS[name]
 
 
 @pytest.mark.parametrize("name", IMAGENET)
