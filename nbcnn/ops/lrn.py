@@ -79,7 +79,7 @@ class Lrn(Op):
     def samples(cls: Any) -> Iterator[Sample]:
         yield Sample(cls(5, bias=2.0), (TensorType(("N", 20, 3, 4)),), note="AlexNet")
         yield Sample(cls(3, 0.5, 0.5), (TensorType(("N", 7, 3, 3)),), note="strong")
-        yield Sample(cls(4, 1.0, 1.0), (TensorType(("N", 40, 2, 2)),), note="even size")
+        yield Sample(cls(7, 1.0, 1.0), (TensorType(("N", 40, 2, 2)),), note="three vectors")
         yield Sample(cls(9, 0.3, 1.3), (TensorType(("N", 4, 5)),), note="wider than the channels")
         yield Sample(cls(1), (TensorType(("N", 3, 2, 2, 2)),), note="each alone")
         yield Sample(cls(5), (TensorType(("N",)),), error="[N, C, ...]")

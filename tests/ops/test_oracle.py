@@ -90,12 +90,6 @@ def layer_norm(op, x, w, b=None):
     return y, mean, 1 / (x.var(axes, keepdim=True, unbiased=False) + op.epsilon).sqrt()
 
 
-def lrn(op, x):
-    if op.size % 2 == 0:
-        pytest.skip("PyTorch leans to the other side than ONNX")
-    return F.local_response_norm(x, op.size, op.alpha, op.beta, op.bias)
-
-
 ORACLES = {
     "conv1d": conv,
     "conv2d": conv,
@@ -112,7 +106,7 @@ ORACLES = {
     "instance_norm": lambda op, x, w, b: F.instance_norm(x, weight=w, bias=b, eps=op.epsilon),
     "group_norm": lambda op, x, w, b: F.group_norm(x, op.num_groups, w, b, op.epsilon),
     "lp_normalization": lambda op, x: F.normalize(x, op.p, op.axis),
-    "lrn": lrn,
+    "lrn": lambda op, x: F.local_response_norm(x, op.size, op.alpha, op.beta, op.bias),
     "pad": pad,
     "reduce_mean": reduce_mean,
     "transpose": lambda op, x: x.permute(op.perm),
@@ -179,6 +173,16 @@ def test_ceil_mode_counts_windows_as_torch(size: int, kernel: int, stride: int, 
     op = ops.get("max_pool")(kernel, stride, padding, ceil_mode=True)
     want = F.max_pool2d(torch.from_numpy(x), kernel, stride, padding, 1, True).numpy()
     np.testing.assert_array_equal(op.reference(x)[0], want)
+
+
+@pytest.mark.parametrize("size", range(1, 8))
+def test_local_response_of_any_size(size: int, rng) -> None:
+    x = rng.standard_normal((2, 5, 3))
+    (got,) = ops.get("lrn")(size, 0.5, 0.75, 1.5).reference(x)
+    for c in range(5):
+        seen = x[:, max(0, c - (size - 1) // 2) : c + size // 2 + 1]  # ONNX: the longer half comes last
+        want = x[:, c] / (1.5 + 0.5 / size * (seen**2).sum(1)) ** 0.75
+        np.testing.assert_allclose(got[:, c], want, rtol=1e-13)
 
 
 def test_default_hard_sigmoid_is_torchs(rng) -> None:

@@ -108,7 +108,9 @@ class _Writer:
             if weight not in self._weight_of:
                 raise GraphError(f"'{weight}' is computed: ONNX cannot turn the kernels of a convolution")
             array = self.graph.weight(self._weight_of[weight]).array
-            self._flipped[weight] = self.constant(f"{weight}.flipped", array[:, :, ::-1, ::-1])
+            self._flipped[weight] = self.constant(
+                f"{weight}.flipped", np.flip(array, tuple(range(2, array.ndim)))
+            )
         return self._flipped[weight]
 
     # -- nodes and values ------------------------------------------------------------------------

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 from nbcnn.frontends.onnx.read import ReadCall
+from nbcnn.ops.window import AXES
+
+_WORDS = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": "valid"}
+
+
+def spatial_axes(call: ReadCall) -> int:
+    """How many axes operand 0 has behind batch and channels: 1 to 3."""
+    axes = call.rank(0) - 2
+    call.refuse_unless(axes in AXES, f"{call.type(0)} has {axes} axes behind the channels: 1 to 3 are served")
+    return axes
 
 
 def per_axis(call: ReadCall, name: str, axes: int, default: int = 1) -> tuple[int, ...]:
@@ -14,25 +24,12 @@ def per_axis(call: ReadCall, name: str, axes: int, default: int = 1) -> tuple[in
     return found
 
 
-def read_padding(
-    call: ReadCall, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
-) -> tuple[int, ...]:
-    """``pads`` or what ``auto_pad`` makes of them for operand 0: begins of all axes, then ends."""
-    axes = len(kernel)
+def read_padding(call: ReadCall, axes: int) -> Any:
+    """``pads``, begins of all axes, then ends; or the word for ``auto_pad``."""
     auto, given = call.text("auto_pad", "NOTSET"), call.integers("pads", (0,) * (2 * axes))
+    if auto in _WORDS:
+        return _WORDS[auto]
+    call.refuse_unless(auto in ("NOTSET", ""), f"unknown auto_pad {auto!r}")
     call.refuse_unless(len(given) == 2 * axes, f"pads has {len(given)} numbers for {axes} axes")
-    if auto in ("NOTSET", ""):
-        call.refuse_unless(min(given, default=0) >= 0, f"negative pads {list(given)}")
-        return given
-    if auto == "VALID":
-        return (0,) * (2 * axes)
-    call.refuse_unless(auto in ("SAME_UPPER", "SAME_LOWER"), f"unknown auto_pad {auto!r}")
-    less, more = [], []
-    for size, k, s, d in zip(call.shape(0)[2:], kernel, stride, dilation, strict=True):
-        if isinstance(size, str):
-            call.fail(f"auto_pad along the open extent '{size}'")
-        call.refuse_unless(min(s, k, d) > 0, "kernels, strides and dilations are at least 1")
-        total = max((-(-size // s) - 1) * s + d * (k - 1) + 1 - size, 0)
-        less.append(total // 2)
-        more.append(total - total // 2)
-    return (*less, *more) if auto == "SAME_UPPER" else (*more, *less)
+    call.refuse_unless(min(given, default=0) >= 0, f"negative pads {list(given)}")
+    return given
