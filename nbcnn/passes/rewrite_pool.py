@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nbcnn.ir import Rewriter
+from nbcnn.ir import Graph, Node, Rewriter
 from nbcnn.passes import max_rules, mean_rules, rules, windows
 from nbcnn.passes.base import REASSOCIATES, Pass
 
@@ -34,4 +34,15 @@ class RewritePool(Pass):
     contract: ClassVar = REASSOCIATES
 
     def run(self, rw: Rewriter) -> None:
-        rules.apply(rw, (*mean_rules.RULES, *max_rules.RULES, windows.separate))
+        every = (*mean_rules.RULES, *max_rules.RULES, windows.separate)
+        rules.apply(rw, [_of_planes(rule) for rule in every])
+
+
+def _of_planes(rule: rules.Rule) -> rules.Rule:
+    """``rule`` where it applies: at nodes of one result (no indices of maxima) that read [N, C, H, W]."""
+
+    def checked(graph: Graph, node: Node) -> rules.Plan | str | None:
+        fits = len(node.outputs) == 1 and bool(node.data) and graph.type(node.data[0]).rank == 4
+        return rule(graph, node) if fits else None
+
+    return checked
