@@ -23,9 +23,11 @@ KERNELS = (
     "softmax:Softmax",
     "views:Alias",
     "views:Concat",
-    "views:Split",
+    "views:Parts",
     "transpose:Transpose",
     "resize:Resize",
+    "repeat:Repeat",
+    "depth_space:DepthSpace",
 )
 """``module:Class`` below this package."""
 

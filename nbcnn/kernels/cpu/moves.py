@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import F32, PLAIN, Address, Emit, Layout, Step, View, round_up
+from nbcnn.kernels.base import F32, PLAIN, Address, Emit, Layout, Step, View, nhwc, round_up
 from nbcnn.runtime.codecache import KernelSpec
 
 Strides = list[tuple[int, int]]
@@ -23,6 +23,9 @@ ROWS, FILL, STRIDED, TRANSPOSE, WEAVE, UNWEAVE = range(6)
 
 MOST_WOVEN = 8
 """Rows that are woven in registers; more are transposed."""
+
+FEW_CHANNELS = 8
+"""Below so many channels an NHWC image is mostly padding."""
 
 LONG, CHUNK = 4096, 1024
 """Floats of an inner loop above which it is cut into chunks, for the threads to share."""
@@ -84,9 +87,8 @@ def pair(source: Strides, target: Strides) -> list[Axis] | None:
     return axes
 
 
-def axes_of(view: View, type_: TensorType) -> list[Strides] | None:
-    """The strides of each logical axis but the first (the batch) of a value in ``view``."""
-    shape = type_.extents()[1:]
+def axes_of(view: View, shape: Sequence[int]) -> list[Strides] | None:
+    """The strides of each axis of a value in ``view`` whose images are read as ``shape``."""
     return split(strides(view.layout, math.prod(shape), view.pitch), shape)
 
 
@@ -101,6 +103,31 @@ def matched(
             return None
         axes += found
     return axes
+
+
+def ordinary(type_: TensorType, layout: Layout) -> bool:
+    """Whether a value of ``type_`` lies in its plain order or as its own image: every axis has one stride."""
+    return layout in (PLAIN, nhwc(type_))
+
+
+def layout_for(type_: TensorType, ins: Iterable[Layout]) -> Layout:
+    """How a moved value best lies: as kernels read it, unless it comes in its plain order and is no image
+    or one whose pixels would be mostly padding."""
+    natural = nhwc(type_)
+    if natural.image is None:
+        return PLAIN
+    c, h, w = natural.image
+    mostly_padding = c < FEW_CHANNELS and h * w > 1
+    from_plain = [layout == PLAIN for layout in ins]
+    return PLAIN if all(from_plain) and (mostly_padding or type_.rank not in (2, 4)) else natural
+
+
+def part(axes: list[Strides], axis: int, start: int, count: int, step: int = 1) -> tuple[list[Strides], int]:
+    """The strides of ``count`` elements of one axis from ``start`` on, and the distance of the first."""
+    if not axes[axis]:  # of extent 1
+        return axes, 0
+    ((_, stride),) = axes[axis]
+    return [*axes[:axis], [(count, stride * step)], *axes[axis + 1 :]], start * stride
 
 
 def in_place(axes: Iterable[Axis]) -> bool:

@@ -135,4 +135,5 @@ def _passes(extents: list[int], taps: dict[int, Taps]) -> list[dict[int, Taps]]:
         both = {a: both.get(a, Taps.of(np.arange(extents[a]))) for a in (rows, columns)}
     if len(both) == 2 and all(t.count == both[rows].count <= 2 for t in both.values()):
         return [*front, both]
-    return [*front, *({a: t} for a, t in both.items())]
+    grows = rows in both and both[rows].points > extents[rows]  # the slower axis meets the smaller image
+    return [*front, *({a: t} for a, t in sorted(both.items(), reverse=grows))]

@@ -13,9 +13,6 @@ from nbcnn.kernels.cpu.moves import Axis
 from nbcnn.options import CompileOptions
 from nbcnn.target import Target
 
-FEW_CHANNELS = 8
-"""Below so many channels an NHWC result would be mostly padding: it is written in its plain order."""
-
 _FAR = 1 << 40
 """A distance of pixels that no channel stride reaches, to tell them apart where no view exists yet."""
 
@@ -46,9 +43,7 @@ class Transpose(Kernel):
             axes = self._axes(site, view, view)
             if axes is not None and all(a.source == a.target for a in axes if a.source >= _FAR):
                 return (layout,)
-        natural = nhwc(result)
-        few = natural.image is not None and natural.image[0] < FEW_CHANNELS
-        return (PLAIN if few else natural,)
+        return (moves.layout_for(result, (PLAIN,)),)
 
     def within(self, site: Site, ins: tuple[View, ...], target: Target) -> tuple[View | None, ...]:
         (source,), (result,) = ins, site.out_types
@@ -74,8 +69,8 @@ class Transpose(Kernel):
 
     def _axes(self, site: Site, source: View, target: View, batch: int = 1) -> list[Axis] | None:
         """The loops from ``source`` to ``target``; None where an axis is cut across by a layout."""
-        a = moves.axes_of(source, site.in_types[0])
-        b = moves.axes_of(target, site.out_types[0])
+        a = moves.axes_of(source, site.in_types[0].extents()[1:])
+        b = moves.axes_of(target, site.out_types[0].extents()[1:])
         if a is None or b is None:
             return None
         order = site.op.perm[1:]  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Operators that move nothing: their output is their input, read otherwise; concatenation and split."""
+"""Operators that move nothing where they can: other shapes, concatenation, split, slice."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from itertools import accumulate
 
 from nbcnn.ir.types import TensorType
 from nbcnn.kernels.base import Emit, Kernel, Layout, Site, Step, View, nhwc
+from nbcnn.kernels.cpu import moves
 from nbcnn.options import CompileOptions
-from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
 
 
 class Alias(Kernel):
-    """dropout (nothing at inference), flatten, reshape: the value stays as it lies, whatever its shape.
+    """dropout (nothing at inference), flatten, reshape, squeeze, unsqueeze: the value stays as it lies.
 
     A reader that wants it otherwise converts it; one that undoes the reshape, or reads channels and
     pixels apart as a channel shuffle does, finds the image that it was.
@@ -22,7 +22,7 @@ class Alias(Kernel):
     name = "alias"
 
     def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
-        if site.op.name in ("dropout", "flatten", "reshape"):
+        if site.op.name in ("dropout", "flatten", "reshape", "squeeze", "unsqueeze"):
             return None
         return f"{site.op.name} computes something"
 
@@ -43,37 +43,41 @@ class Alias(Kernel):
 
 
 class Concat(Kernel):
-    """Concatenation along channels: operands that were computed in place cost nothing, others a copy."""
+    """Concatenation: operands that were computed in place cost nothing, others a copy from where they lie."""
 
     name = "concat"
 
     def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
         if site.op.name != "concat":
             return f"{site.op.name} is no concat"
-        rank = site.out_types[0].rank
-        if nhwc(site.out_types[0]).image is None or site.op.axis % rank != 1:  # type: ignore[attr-defined]
-            return "only the channel axis of [N, C, H, W] and [N, F] is supported"
-        return None
+        return None if _axis(site) else "it joins batches"
 
     def cost(self, site: Site, target: Target) -> float:
         return site.out_types[0].elements() * 1e-10
 
     def offsets(self, site: Site) -> tuple[int, ...]:
-        """The first channel of each operand in the output."""
-        return _starts(site.in_types)
+        """The first channel of each operand in an NHWC output; none where another axis is joined."""
+        return _starts(site.in_types, 1) if nhwc(site.out_types[0]).image and _axis(site) == 1 else ()
+
+    def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
+        return moves.ordinary(site.in_types[slot], layout)
+
+    def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
+        return (moves.layout_for(site.out_types[0], ins),)
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
-        (out,) = outs
-        steps = []
-        for view, start in zip(ins, self.offsets(site), strict=True):
-            slot = _slot(out, start, view.layout)
-            if view.buffer is not slot.buffer or view.offset != slot.offset:
-                steps.append(_copy(site, view, slot, emit))
+        (out,), axis = outs, _axis(site)
+        whole = _axes(out, site.out_types[0])
+        steps: list[Step] = []
+        for view, type_, start in zip(ins, site.in_types, _starts(site.in_types, axis), strict=True):
+            target, offset = moves.part(whole, axis - 1, start, type_.extents()[axis])
+            if (view.buffer, view.offset) != (out.buffer, out.offset + offset):
+                steps += _move(site, (view, _axes(view, type_), 0), (out, target, offset), emit)
         return steps
 
 
-class Split(Kernel):
-    """Division of the channels: a part that begins at a whole vector is read where it lies, or else copied.
+class Parts(Kernel):
+    """split and slice: channels that begin at a whole vector are read where they lie, the rest is copied.
 
     The lanes that pad such a part hold its neighbour: kernels never rely on what pads a value.
     """
@@ -81,45 +85,99 @@ class Split(Kernel):
     name = "split"
 
     def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
-        if site.op.name != "split":
-            return f"{site.op.name} is no split"
-        rank = site.in_types[0].rank
-        if nhwc(site.in_types[0]).image is None or site.op.axis % rank != 1:  # type: ignore[attr-defined]
-            return "only the channel axis of [N, C, H, W] and [N, F] is supported"
-        return None
+        if site.op.name not in ("split", "slice"):
+            return f"{site.op.name} takes no part"
+        (x,) = site.in_types
+        whole = all(slices.get(0) in (None, (0, 1)) for slices in _slices(site))
+        return None if x.rank > 1 and whole else "it divides the batch"
 
     def cost(self, site: Site, target: Target) -> float:
-        return site.in_types[0].elements() * 1e-10
+        return sum(t.elements() for t in site.out_types) * 1e-10
+
+    def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
+        return moves.ordinary(site.in_types[0], layout)
+
+    def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
+        return tuple(moves.layout_for(t, ins) for t in site.out_types)
 
     def within(self, site: Site, ins: tuple[View, ...], target: Target) -> tuple[View | None, ...]:
+        (whole,) = ins
         return tuple(
-            None if start % target.lanes else _slot(ins[0], start, nhwc(type_))
-            for start, type_ in zip(_starts(site.out_types), site.out_types, strict=True)
+            replace(whole, layout=nhwc(type_), offset=whole.offset + slices.get(1, (0, 1))[0])
+            if whole.layout.kind == "nhwc" and _in_place(site, type_, slices, target.lanes)
+            else None
+            for type_, slices in zip(site.out_types, _slices(site), strict=True)
         )
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
-        starts = _starts(site.out_types)
-        return [
-            _copy(site, _slot(ins[0], start, out.layout), out, emit)
-            for start, out in zip(starts, outs, strict=True)
-            if out.buffer is not ins[0].buffer
-        ]
+        (whole,) = ins
+        steps: list[Step] = []
+        for out, type_, slices in zip(outs, site.out_types, _slices(site), strict=True):
+            if out.buffer is whole.buffer:
+                continue
+            source, offset = _axes(whole, site.in_types[0]), 0
+            for axis, (start, step) in slices.items():
+                if axis:
+                    source, further = moves.part(source, axis - 1, start, type_.extents()[axis], step)
+                    offset += further
+            steps += _move(site, (whole, source, offset), (out, _axes(out, type_), 0), emit)
+        return steps
 
 
-def _starts(types: tuple[TensorType, ...]) -> tuple[int, ...]:
-    """The first channel of each of several values that lie one after the other."""
-    return tuple(accumulate((int(t.shape[1]) for t in types[:-1]), initial=0))
+Slices = dict[int, tuple[int, int]]
+"""Axis -> (start, step), for the axes of which a part is taken."""
 
 
-def _slot(whole: View, start: int, layout: Layout) -> View:
-    """The channels of ``layout`` that begin at ``start`` in ``whole``."""
-    return replace(whole, layout=layout, offset=whole.offset + start)
+def _slices(site: Site) -> list[Slices]:
+    """The part of the operand that each output is."""
+    (x,) = site.in_types
+    if site.op.name == "split":
+        axis = _axis(site)
+        return [{axis: (start, 1)} for start in _starts(site.out_types, axis)]
+    parts = site.op.along(x)  # type: ignore[attr-defined]
+    taken: Slices = {}
+    for axis, part in parts.items():
+        if x.shape[axis] != site.out_types[0].shape[axis] or part.step != 1:
+            start, _, step = part.indices(int(x.shape[axis]))
+            taken[axis] = start, step
+    return [taken]
 
 
-def _copy(site: Site, source: View, target: View, emit: Emit) -> Step:
-    """Channels from one place to another."""
-    c, h, w = source.layout.image  # type: ignore[misc]
-    rows = emit.batch * h * w
-    args = (source.address, target.address, rows, c, source.pitch, target.pitch)
-    spec = KernelSpec("nbcnn.kernels.cpu.code.layout:make_copy", (), f"f32_copy__{emit.target.isa}")
-    return Step(site.name, spec, args, nbytes=8 * rows * c)
+def _in_place(site: Site, type_: TensorType, slices: Slices, lanes: int) -> bool:
+    """Whether a part of an NHWC value is some of its channels, from a whole vector on."""
+    start, step = slices.get(1, (0, 1))
+    return (
+        type_.shape[2:] == site.in_types[0].shape[2:]
+        and set(slices) <= {1}
+        and start % lanes == 0
+        and step == 1
+    )
+
+
+def _axis(site: Site) -> int:
+    """The axis of a concat or split, counted from the front."""
+    return site.op.axis % site.in_types[0].rank  # type: ignore[attr-defined]
+
+
+def _starts(types: tuple[TensorType, ...], axis: int) -> tuple[int, ...]:
+    """The first index along ``axis`` of each of several values that lie one after the other."""
+    return tuple(accumulate((int(t.shape[axis]) for t in types[:-1]), initial=0))
+
+
+def _axes(view: View, type_: TensorType) -> list[moves.Strides]:
+    axes = moves.axes_of(view, type_.extents()[1:])
+    assert axes is not None, f"{type_} does not lie as {view.layout}"
+    return axes
+
+
+def _move(
+    site: Site,
+    source: tuple[View, list[moves.Strides], int],
+    target: tuple[View, list[moves.Strides], int],
+    emit: Emit,
+) -> list[Step]:
+    """Copy between two values or parts of them: views, strides, offsets."""
+    (a, a_axes, a_start), (b, b_axes, b_start) = source, target
+    axes = moves.matched(a_axes, b_axes, emit.batch, (a.image_stride, b.image_stride))
+    assert axes is not None
+    return moves.move(site.name, a, b, axes, emit, (a_start, b_start))

@@ -1,0 +1,44 @@
+"""depth_to_space and space_to_depth: one move between two readings of an image."""
+
+from __future__ import annotations
+
+from nbcnn.kernels.base import Emit, Kernel, Layout, Site, Step, View
+from nbcnn.kernels.cpu import moves
+from nbcnn.options import CompileOptions
+from nbcnn.target import Target
+
+
+class DepthSpace(Kernel):
+    """Blocks of b by b points as channels, and back."""
+
+    name = "depth_space"
+
+    def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
+        known = ("depth_to_space", "space_to_depth")
+        return None if site.op.name in known else f"{site.op.name} moves no blocks"
+
+    def cost(self, site: Site, target: Target) -> float:
+        return site.out_types[0].elements() * 1e-10
+
+    def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
+        return moves.ordinary(site.in_types[0], layout)
+
+    def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
+        return (moves.layout_for(site.out_types[0], ins),)
+
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+        (source,), (target,) = ins, outs
+        to_space = site.op.name == "depth_to_space"
+        deep, wide = (source, target) if to_space else (target, source)
+        _, c, h, w = (site.out_types if to_space else site.in_types)[0].extents()
+        b, mode = site.op.blocksize, site.op.mode  # type: ignore[attr-defined]
+        # The indices of a point: channel c, block (i, j), place (u, v) in the block.
+        shape = (b, b, c, h // b, w // b) if mode == "DCR" else (c, b, b, h // b, w // b)
+        depth, space = moves.axes_of(deep, shape), moves.axes_of(wide, (c, h // b, b, w // b, b))
+        assert depth is not None and space is not None
+        order = (2, 3, 0, 4, 1) if mode == "DCR" else (0, 3, 1, 4, 2)
+        depth = [depth[k] for k in order]
+        a, z = (depth, space) if to_space else (space, depth)
+        axes = moves.matched(a, z, emit.batch, (source.image_stride, target.image_stride))
+        assert axes is not None
+        return moves.move(site.name, source, target, axes, emit)
