@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 64
 MAX_NODES = 50_000
+MAX_ROUNDS = 4
+"""Bodies of the standard's functions call others, not deeper than this."""
+
+MAX_COPIED = 1 << 10
 
 Key = tuple[str, str]
 
@@ -26,34 +30,47 @@ def inlined(model: onnx.ModelProto, served: Callable[[str, str], bool]) -> onnx.
 
     Raises ModelFileError for functions that call themselves, or that would make too many nodes.
     """
-    package = proto.package()
     _check(model)
-    used = {
-        (n.domain, n.op_type)
-        for n in _nodes([*model.graph.node, *(n for f in model.functions for n in f.node)])
-    }
     local = {(f.domain, f.name) for f in model.functions}
-    wanted = [key for key in used - local if not served(*key) and _is_function(model, key)]
-    if not (used & local or wanted):
-        return model
-    slim = package.ModelProto()
-    slim.CopyFrom(_without_weights(model))
+    small = model
+    if local & _used(model):
+        small = _local(_without_weights(small))
+    for _ in range(MAX_ROUNDS):
+        wanted = [k for k in sorted(_used(small)) if not served(*k) and _is_function(small, k)]
+        if not wanted:
+            break
+        small = _standard(_without_weights(small), wanted)
+    if small is not model:
+        del small.graph.initializer[:]
+        small.graph.initializer.extend(model.graph.initializer)
+    return small
+
+
+def _used(model: onnx.ModelProto) -> set[Key]:
+    """The operators of the graph and its subgraphs."""
+    return {(n.domain, n.op_type) for n in _nodes(model.graph.node)}
+
+
+def _local(model: onnx.ModelProto) -> onnx.ModelProto:
     try:
-        if used & local:
-            slim = package.inliner.inline_local_functions(slim)
-        if wanted:
-            # Without types, functions that depend on them would stay.
-            slim = package.shape_inference.infer_shapes(slim)
-            slim = package.inliner.inline_selected_functions(slim, wanted, inline_schema_functions=True)
+        return proto.package().inliner.inline_local_functions(model)
     except Exception as error:  # from C++, of whatever class
         raise ModelFileError(f"functions cannot be inlined: {' '.join(str(error).split())}") from None
-    del slim.graph.initializer[:]
-    slim.graph.initializer.extend(model.graph.initializer)
-    return slim
+
+
+def _standard(model: onnx.ModelProto, wanted: list[Key]) -> onnx.ModelProto:
+    """``model`` with the bodies that the standard gives ``wanted``, or as it is where they need types
+    that are not to be had: such nodes are reported as not served."""
+    package = proto.package()
+    try:
+        typed = package.shape_inference.infer_shapes(model)
+        return package.inliner.inline_selected_functions(typed, wanted, inline_schema_functions=True)
+    except Exception:  # from C++, of whatever class
+        return model
 
 
 def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model, its initialisers reduced to their types: the inliner copies what it is given."""
+    """The same model, large initialisers reduced to their types: the inliner copies what it is given."""
     small = proto.package().ModelProto()
     for field, value in model.ListFields():
         if field.name != "graph":
@@ -62,7 +79,10 @@ def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
         if field.name != "initializer":
             _assign(small.graph, field.name, value)
     for tensor in model.graph.initializer:
-        small.graph.initializer.add(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
+        if tensor.ByteSize() <= MAX_COPIED:
+            small.graph.initializer.add().CopyFrom(tensor)  # shapes may depend on it
+        else:
+            small.graph.initializer.add(name=tensor.name, dims=tensor.dims, data_type=tensor.data_type)
     return small
 
 

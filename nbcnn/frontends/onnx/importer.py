@@ -143,6 +143,8 @@ class _Reader:
             if not served:
                 kind = node.op_type if node.domain in DOMAINS else f"{node.domain}.{node.op_type}"
                 raise Unsupported(f"the operator {kind} is not served{nearest(node.op_type, IMPORT)}")
+            if _changed(node.op_type, self.opset):
+                raise Unsupported(f"its form of opset {self.opset}: from {FIRST_OPSET} on are served")
             self._apply(node, attributes)
         except NbcnnError as error:
             if isinstance(error, Computed):
@@ -154,7 +156,7 @@ class _Reader:
         inputs = [self.values.resolve(v) if v else "" for v in node.input]
         call = ReadCall(
             node.op_type,
-            self.opset,
+            max(self.opset, FIRST_OPSET),
             node.name,
             inputs,
             list(node.output),
@@ -194,7 +196,18 @@ def _opset(model: onnx.ModelProto) -> int:
     """The version of ONNX's own operators; raises ModelFileError for one that is not served."""
     versions = sorted({o.version for o in model.opset_import if o.domain in DOMAINS})
     newest = proto.package().defs.onnx_opset_version()
-    if len(versions) != 1 or not FIRST_OPSET <= versions[0] <= newest:
+    if len(versions) != 1 or not 1 <= versions[0] <= newest:
         found = ", ".join(map(str, versions)) or "none"
         raise ModelFileError(f"is of opset {found}; from {FIRST_OPSET} to {newest} are served")
     return versions[0]
+
+
+def _changed(kind: str, opset: int) -> bool:
+    """Whether the operator of an opset below the first that is served has other meanings there."""
+    if opset >= FIRST_OPSET:
+        return False
+    defs = proto.package().defs
+    try:
+        return defs.get_schema(kind, FIRST_OPSET).since_version > opset
+    except defs.SchemaError:
+        return True
