@@ -1,5 +1,6 @@
 """Weights from safetensors files: mapped into memory, checked, converted, each read when first used.
 
+Tensors with many zeros are stored without them (`nbcnn.frontends.sparse_tensors` has the encoding).
 The header is parsed here rather than by the safetensors package, whose NumPy side copies every
 tensor and does not know bfloat16; writing uses the package.
 """
@@ -17,6 +18,7 @@ from typing import NoReturn
 import numpy as np
 
 from nbcnn.errors import ModelFileError, nearest
+from nbcnn.frontends import sparse_tensors
 from nbcnn.ir.op import Param
 from nbcnn.ir.types import TensorType
 from nbcnn.ir.weight import Weight
@@ -30,6 +32,8 @@ DTYPES: dict[str, str] = {
     "BF16": "<u2",
     "I64": "<i8",
     "I32": "<i4",
+    "U32": "<u4",
+    "U16": "<u2",
     "U8": "<u1",
     "I8": "<i1",
     "BOOL": "?",
@@ -66,6 +70,8 @@ class TensorFile:
             self.fail(f"cannot be read: {error.strerror}")
         self.start = 8 + length
         self.entries = self._entries(header)
+        self.packed = sparse_tensors.parse(self._metadata, self.entries, self.fail)
+        self._hide_parts()
         self._bytes: np.ndarray | None = None
 
     def fail(self, message: str) -> NoReturn:
@@ -75,7 +81,7 @@ class TensorFile:
     def _entries(self, header: bytes) -> dict[str, Entry]:
         try:
             table = json.loads(header, object_pairs_hook=_once)
-            table.pop("__metadata__", None)
+            self._metadata = table.pop("__metadata__", None)
             entries = {
                 name: Entry(
                     _word(e["dtype"]), tuple(map(_natural, e["shape"])), *map(_natural, e["data_offsets"])
@@ -96,9 +102,38 @@ class TensorFile:
             self.fail(f"is truncated: {self.size:,} of {self.start + end:,} bytes are there")
         return entries
 
-    def read(self, name: str, dtype: str) -> np.ndarray:
-        """Tensor ``name`` as ``dtype``; a read-only view of the file where nothing is converted."""
-        entry = self.entries[name]
+    def _hide_parts(self) -> None:
+        """Let a packed tensor stand in ``entries`` as though it were whole."""
+        self._parts: dict[str, Entry] = {}
+        for name, packed in self.packed.items():
+            if not packed.where:
+                continue
+            for part in (f"{name}.values", packed.where):
+                self._parts[part] = self.entries.pop(part)
+            values = self._parts[f"{name}.values"]
+            self.entries[name] = Entry(values.dtype, packed.shape, values.begin, values.end)
+
+    def kept(self, name: str) -> np.ndarray:
+        """Which elements of the packed tensor ``name`` are stored: bool, of its shape."""
+        packed = self.packed[name]
+        assert packed.where
+        (count,) = self._parts[f"{name}.values"].shape
+        found = packed.positions(self._raw(self._parts[packed.where]), count, self.fail)
+        return found.reshape(packed.shape)
+
+    def read(self, name: str, dtype: str, kept: np.ndarray | None = None) -> np.ndarray:
+        """Tensor ``name`` as ``dtype``; a read-only view of the file where nothing is converted.
+
+        ``kept`` is what `kept` gave for it, if it is at hand.
+        """
+        packed = self.packed.get(name)
+        if packed is None or not packed.where:
+            return self._converted(name, self._raw(self.entries[name]), dtype)
+        values = self._converted(name, self._raw(self._parts[f"{name}.values"]), dtype)
+        return sparse_tensors.unpacked(values, self.kept(name) if kept is None else kept)
+
+    def _raw(self, entry: Entry) -> np.ndarray:
+        """The elements of ``entry`` as they stand in the file, bfloat16 widened."""
         if self._bytes is None:
             self._bytes = (
                 np.memmap(self.path, np.uint8, "r") if self.size > self.start else np.empty(0, np.uint8)
@@ -109,7 +144,11 @@ class TensorFile:
         values = raw.view(np.ndarray).view(DTYPES[entry.dtype]).reshape(entry.shape)
         if entry.dtype == "BF16":
             values = (values.astype(np.uint32) << 16).view(np.float32)
-        if entry.dtype in FLOATS and not _finite(values):
+        return values
+
+    def _converted(self, name: str, values: np.ndarray, dtype: str) -> np.ndarray:
+        """``values`` of tensor ``name`` as ``dtype``; refused where they are not finite."""
+        if values.dtype.kind == "f" and not _finite(values):
             self.fail(f"tensor '{name}' holds NaN or infinity")
         with np.errstate(over="ignore"):
             result = values.astype(dtype, copy=False)
@@ -203,14 +242,19 @@ def _convertible(found: str, wanted: str) -> bool:
 
 
 def _weight(param: Param, file: TensorFile, name: str) -> Weight:
-    weight = Weight(
+    packed, mask, kept = file.packed.get(name), None, None
+    if packed is not None and packed.masked:
+        mask = kept = file.kept(name)
+        mask.flags.writeable = False
+    elif f"{name}.mask" in file.entries:
+        mask = _mask(file, f"{name}.mask", param.type)
+    return Weight(
         param.type,
-        partial(file.read, name, param.type.dtype),
+        partial(file.read, name, param.type.dtype, kept),
         param.trainable,
-        origin=f"{file.path.name}:{name}",
-    )
-    return (
-        weight.masked(_mask(file, f"{name}.mask", param.type)) if f"{name}.mask" in file.entries else weight
+        mask,
+        f"{file.path.name}:{name}",
+        packed.sparsity if packed else None,
     )
 
 
@@ -236,11 +280,19 @@ def _some(names: Iterable[str]) -> str:
     return f"{len(listed)} ({text}{', ...' if len(listed) > 3 else ''})"
 
 
-def tensors(weights: Mapping[str, Weight]) -> dict[str, np.ndarray]:
-    """What a file holds for ``weights``: their arrays, and masks packed as bits under ``<name>.mask``."""
+def tensors(weights: Mapping[str, Weight]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """What a file holds for ``weights``, and its metadata.
+
+    Arrays are whole, and masks packed as bits under ``<name>.mask``, but for those with many zeros.
+    """
     found: dict[str, np.ndarray] = {}
     for name, weight in weights.items():
+        if packed := sparse_tensors.packed(name, weight, weights):
+            found |= packed
+            continue
         found[name] = np.ascontiguousarray(weight.array).reshape(weight.array.shape)
         if weight.mask is not None:
+            if f"{name}.mask" in weights:
+                raise ModelFileError(f"the mask of '{name}' and a weight would both be '{name}.mask'")
             found[f"{name}.mask"] = np.packbits(weight.mask)
-    return found
+    return found, sparse_tensors.metadata(weights, found)

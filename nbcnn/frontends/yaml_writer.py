@@ -33,11 +33,11 @@ def save(graph: Graph, path: Path) -> None:
 
     if path.suffix not in (".yaml", ".yml"):
         raise ModelFileError("the name of a model file must end in .yaml", where=str(path))
-    arrays = tensors(graph.weights)  # all read before a file that they may come from is replaced
+    arrays, metadata = tensors(graph.weights)  # all read before a file that they may come from is replaced
     weights = path.with_suffix(".safetensors")
     text = dump(graph, weights.name if arrays else None)
     if arrays:
-        _replace(weights, lambda temporary: save_file(arrays, temporary, {"format": "nbcnn"}))
+        _replace(weights, lambda temporary: save_file(arrays, temporary, {"format": "nbcnn"} | metadata))
     _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 

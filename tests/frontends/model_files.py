@@ -47,7 +47,11 @@ def assert_same(got: Graph, wanted: Graph) -> None:
     assert got.weights.keys() == wanted.weights.keys()
     for name, weight in wanted.weights.items():
         other = got.weight(name)
-        assert (other.type, other.trainable) == (weight.type, weight.trainable)
+        assert (other.type, other.trainable, other.sparsity) == (
+            weight.type,
+            weight.trainable,
+            weight.sparsity,
+        )
         assert other.array.tobytes() == weight.array.tobytes()
         assert (other.mask is None) == (weight.mask is None)
         if weight.mask is not None:
