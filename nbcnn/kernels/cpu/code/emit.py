@@ -248,7 +248,7 @@ def copysign(magnitude: V, sign: V) -> V:
     return V(sign.bd, call(sign.bd, f"llvm.copysign.v{sign.lanes}f32", sign.v.type, args))
 
 
-def _fold(x: V, combine: Any) -> Scalar:
+def fold(x: V, combine: Any) -> Scalar:
     """All lanes combined pairwise: log2(lanes) steps; lanes is a power of two."""
     bd, half = x.bd, x.lanes // 2
     undef = ir.Constant(x.v.type, ir.Undefined)
@@ -262,12 +262,12 @@ def _fold(x: V, combine: Any) -> Scalar:
 
 def sum_lanes(x: V) -> Scalar:
     """Sum of the lanes, as a float32 scalar (added pairwise)."""
-    return _fold(x, lambda p, q: p + q)
+    return fold(x, lambda p, q: p + q)
 
 
 def max_lanes(x: V) -> Scalar:
     """Largest lane, as a float32 scalar; NaN if any lane is NaN."""
-    return _fold(x, maximum_nan)
+    return fold(x, maximum_nan)
 
 
 # --- exponential -----------------------------------------------------------------------------
