@@ -28,7 +28,10 @@ F32 = 4
 
 @dataclass(frozen=True)
 class Site:
-    """A place in the graph that needs a kernel; types are those of the graph (batch unbound)."""
+    """A place in the graph that needs a kernel; types are those of the graph (batch unbound).
+
+    ``constants`` are those among the data operands that are weights of the graph.
+    """
 
     name: str
     op: Op
@@ -38,6 +41,7 @@ class Site:
     in_types: tuple[TensorType, ...]
     out_types: tuple[TensorType, ...]
     macs: int = 0
+    constants: tuple[str, ...] = ()
 
     @property
     def body(self) -> tuple[Node, ...]:
@@ -231,6 +235,9 @@ class Kernel:
 
     rounding: ClassVar[tuple[float, int]] = (1.0, 1)
     """The ``factor`` and ``tile`` with which `nbcnn.reference.bound` holds for this kernel's results."""
+
+    takes_constants: ClassVar[bool] = False
+    """Whether data operands that are weights need not begin with the batch."""
 
     def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
         """Why this kernel cannot serve ``site``, or None when it can."""

@@ -78,9 +78,8 @@ def choose(
 ) -> Choice:
     """The cheapest kernel that does not refuse ``site``; the reference when all do."""
     best, price, candidates = REFERENCE, float("inf"), []
-    general = _unvectorised(site, batch)
     for kernel in table:
-        reason = general or kernel.refuse(site, target, options)
+        reason = _unvectorised(site, batch, kernel) or kernel.refuse(site, target, options)
         seconds = None if reason else kernel.cost(site, target)
         candidates.append(Candidate(kernel.name, seconds, reason))
         if seconds is not None and seconds < price:
@@ -88,14 +87,16 @@ def choose(
     return Choice(site, best, tuple(c for c in candidates if c.kernel != best.name))
 
 
-def _unvectorised(site: Site, batch: Dim) -> str | None:
-    """Why no kernel at all can serve ``site``, or None."""
+def _unvectorised(site: Site, batch: Dim, kernel: Kernel) -> str | None:
+    """Why ``kernel`` cannot serve ``site`` whatever it computes, or None."""
     if not site.op.variadic and len(site.data) > len(site.op.operands):
         return "its weights are computed at run time"
     for type_ in (*site.in_types, *site.out_types):
         if type_.dtype != "float32":
             return f"kernels compute in float32, not {type_.dtype}"
-    for type_ in (*site.out_types, *site.in_types):
+    fixed = site.constants if kernel.takes_constants else ()
+    moving = (t for v, t in zip(site.data, site.in_types, strict=True) if v not in fixed)
+    for type_ in (*site.out_types, *moving):
         if not type_.shape or type_.shape[0] != batch:
             return f"{type_} does not begin with the batch"
         if 0 in type_.shape:
@@ -116,6 +117,7 @@ def site_of(graph: Graph, node: Node) -> Site:
         graph.types(data),
         graph.types(node.outputs),
         graph.work(node).macs,
+        tuple(v for v in data if graph.is_weight(v)),
     )
 
 
@@ -145,6 +147,7 @@ def parts_of(graph: Graph, node: Node) -> list[Site]:
                 tuple(types[v] for v in data),
                 outs,
                 part.op.macs(operands, outs),
+                tuple(actual[v] for v in data if v in actual and graph.is_weight(actual[v])),
             )
         )
     return sites

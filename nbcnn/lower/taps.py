@@ -83,4 +83,5 @@ def _leading_to(whole: Site, part: Site, value: str) -> Site:
         types,
         outs,
         op.macs(operands, outs),
+        whole.constants,
     )

@@ -1,122 +1,216 @@
-"""Element by element: sums and products of two values, activations, batch norm standing alone."""
+"""Element by element: two values with broadcasting, activations, batch norm standing alone."""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import Emit, Kernel, Layout, Site, Step, View, nhwc, round_up
+from nbcnn.kernels.base import PLAIN, Address, Emit, Kernel, Layout, Site, Step, View, nhwc, round_up
 from nbcnn.kernels.cpu import epilogue
+from nbcnn.kernels.cpu.activation_ids import BINARIES
 from nbcnn.kernels.cpu.epilogue import Epilogue
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
 
-EVERY_ROW = 1 << 62
-"""A row divisor so large that every row reads row 0."""
+LOOPS = 4
+"""Loops over rows that the kernel has, beside the one along a row."""
 
 
 def _bytes(site: Site, emit: Emit) -> int:
     return sum(t.nbytes(emit.batch) for t in (*site.in_types, *site.out_types))
 
 
-def _rows(view: View, lanes: int, batch: int) -> tuple[int, int, int]:
-    """(rows, width, pitch) of an NHWC view whose images follow each other without gaps."""
+def _rows(view: View, type_: TensorType, emit: Emit) -> tuple[int, int, int]:
+    """(rows, width, pitch) of a view whose images follow each other without gaps."""
+    if view.layout == PLAIN:
+        size = type_.elements(emit.batch)
+        return 1, size, size
     c, h, w = view.layout.image  # type: ignore[misc]
-    return batch * h * w, round_up(c, lanes), view.pitch
+    return emit.batch * h * w, round_up(c, emit.target.lanes), view.pitch
 
 
 class Unary(Kernel):
-    """An activation alone; it works on any NHWC layout, a flattened image too."""
+    """An activation alone; it works on any NHWC layout, a flattened image too, and on plain values."""
 
     name = "unary"
 
     def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
         if len(site.body) == 1 and epilogue.activation(site.op) is not None:
-            return (
-                "only [N, C, H, W] and [N, F] are vectorised"
-                if nhwc(site.in_types[0]).image is None
-                else None
-            )
-        return f"{site.op.name} is no activation"
+            return None
+        return f"{site.op.name} is no activation of one instruction or a few"
 
     def cost(self, site: Site, target: Target) -> float:
         return site.in_types[0].elements() * 1e-10
 
     def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
-        return layout.kind == "nhwc"
+        return layout.kind in ("nhwc", "plain")
 
     def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
         return ins[:1]
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (out,) = outs
-        lanes = emit.target.lanes
         tail = epilogue.activation(site.op)
         assert tail is not None
-        rows, width, pitch = _rows(ins[0], lanes, emit.batch)
-        args = (ins[0].address, out.address, rows, width, pitch, out.pitch, *tail.args)
+        rows, width, pitch = _rows(ins[0], site.in_types[0], emit)
+        out_pitch = pitch if out.layout == PLAIN else out.pitch
+        args = (ins[0].address, out.address, rows, width, pitch, out_pitch, *tail.args)
         spec = KernelSpec(
             "nbcnn.kernels.cpu.code.elementwise:make_unary",
-            (("ACT", tail.code), ("LANES", lanes)),
+            (("ACT", tail.code), ("LANES", emit.target.lanes)),
             f"f32_{tail.activation}__{emit.target.isa}",
         )
         return [Step(site.name, spec, args, nbytes=_bytes(site, emit))]
 
 
 class Binary(Kernel):
-    """add and mul, with an activation behind; the second operand may be one pixel per image."""
+    """Arithmetic on two values that broadcast to each other, with an activation behind.
+
+    Images lie in NHWC, everything else plain; a constant is laid out as the result is, once.
+    """
 
     name = "binary"
+    takes_constants = True
 
     def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
         main, *rest = site.body
-        if main.op.name not in ("add", "mul"):
-            return f"{main.op.name} is neither add nor mul"
+        if main.op.name not in BINARIES:
+            return f"{main.op.name} is none of {', '.join(BINARIES)}"
         if len(rest) > 1 or (rest and epilogue.activation(rest[0].op) is None):
             return "more than one activation follows"
-        operands = [site.actual(v) for v in main.inputs]
-        if any(v not in site.data for v in operands):
+        if any(site.actual(v) not in site.data for v in main.inputs):
             return "an operand is no data operand"
-        types = [site.type(v) for v in operands]
-        if nhwc(site.out_types[0]).image is None:
-            return "only [N, C, H, W] and [N, F] are vectorised"
-        if site.out_types[0] not in types or not all(_spread(t, site.out_types[0]) for t in types):
-            return f"the shapes {types[0]} and {types[1]} broadcast in a way that is not vectorised"
+        if _layout(site) == PLAIN and len(set(site.in_types)) > 1 and site.out_types[0].rank > LOOPS + 1:
+            return f"a broadcast to more than {LOOPS + 1} axes may take more loops than there are"
         return None
 
     def cost(self, site: Site, target: Target) -> float:
         return site.out_types[0].elements() * 1e-10
 
+    def reads(self, site: Site) -> tuple[Layout, ...]:
+        plain = _layout(site) == PLAIN
+        return tuple(
+            PLAIN if plain or v in site.constants else nhwc(t)
+            for v, t in zip(site.data, site.in_types, strict=True)
+        )
+
+    def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
+        return (_layout(site),)
+
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
-        (out,) = outs
         main, *rest = site.body
-        lanes = emit.target.lanes
         tail = (epilogue.activation(rest[0].op) if rest else None) or Epilogue()
-        a, b = (ins[site.data.index(site.actual(v))] for v in main.inputs)
-        if a.layout.image != out.layout.image:  # add and mul commute: the full operand goes first
-            a, b = b, a
-        rows, width, pitch = _rows(a, lanes, emit.batch)
-        divisor = rows // (_rows(b, lanes, emit.batch)[0])
+        shape = site.out_types[0].extents(emit.batch)
+        image = outs[0].layout != PLAIN
+        places = [site.data.index(site.actual(v)) for v in main.inputs]
+        a, b, out = (
+            _operand(view, type_, shape, image, emit)
+            for view, type_ in (*((ins[i], site.in_types[i]) for i in places), (outs[0], site.out_types[0]))
+        )
+        *loops, row = _loops(shape, a, b, out, emit.target.lanes if image else 0)
         args = (
-            *(a.address, b.address, out.address),
-            *(rows, width, pitch, b.pitch, out.pitch),
-            divisor,
+            *(a.start, b.start, out.start, row.extent),
+            *(loop.extent for loop in loops),
+            *(loop.a for loop in loops),
+            *(loop.b for loop in loops),
+            *(loop.out for loop in loops),
             *tail.args,
         )
         spec = KernelSpec(
             "nbcnn.kernels.cpu.code.elementwise:make_binary",
-            (("OP", 0 if main.op.name == "add" else 1), ("ACT", tail.code), ("LANES", lanes)),
-            f"f32_{main.op.name}{tail.label}__{emit.target.isa}",
+            (
+                *(("OP", BINARIES[main.op.name]), ("ACT", tail.code)),
+                *(("A", row.a), ("B", row.b), ("LANES", emit.target.lanes)),
+            ),
+            f"f32_{main.op.name}{tail.label}{_FORMS[row.a, row.b]}__{emit.target.isa}",
         )
         return [Step(site.name, spec, args, nbytes=_bytes(site, emit))]
 
 
-def _spread(type_: TensorType, out: TensorType) -> bool:
-    """Whether an operand is the full output, or one pixel per image of it."""
-    if type_ == out:
-        return True
-    return out.rank == 4 and type_.shape == (*out.shape[:2], 1, 1)
+_FORMS = {(1, 1): "", (1, 0): "_number", (0, 1): "_numberleft", (0, 0): "_numbers"}
+"""What the name of a kernel says of its operands: one number for a whole row."""
+
+
+def _layout(site: Site) -> Layout:
+    """How the result lies: as an image where it and every computed operand is one, else plain."""
+    (out,) = site.out_types
+    computed = [t for v, t in zip(site.data, site.in_types, strict=True) if v not in site.constants]
+    return nhwc(out) if all(nhwc(t).image and t.rank == out.rank for t in (out, *computed)) else PLAIN
+
+
+@dataclass(frozen=True)
+class _Operand:
+    """Where a value begins, and its strides along the logical axes of the result: 0 where it repeats."""
+
+    start: Address | np.ndarray
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """One loop: its extent, and the strides of both operands and of the result."""
+
+    extent: int
+    a: int
+    b: int
+    out: int
+
+
+def _operand(view: View, type_: TensorType, shape: tuple[int, ...], image: bool, emit: Emit) -> _Operand:
+    """A value of ``type_`` as an operand (or the result) of a result of ``shape``."""
+    own = (1,) * (len(shape) - type_.rank) + type_.extents(emit.batch)
+    repeats = tuple(n != wide for n, wide in zip(own, shape, strict=True))
+    start: Address | np.ndarray = view.address
+    if not image:
+        steps = _row_major(own)
+    elif view.layout == PLAIN:
+        channels = 1 if repeats[1] else round_up(own[1], emit.target.lanes)
+        name, array = view.buffer.name, view.buffer.array
+        assert array is not None, "only constants stay plain beside images"
+
+        def pack() -> np.ndarray:
+            packed = np.ones((own[0], *own[2:], channels), np.float32)
+            packed[..., : own[1]] = np.moveaxis(array.reshape(own), 1, -1)
+            return packed
+
+        start = emit.store.get(("weights", "operand", name, own, channels), pack)
+        first, *spatial, _ = _row_major((own[0], *own[2:], channels))
+        steps = (first, 1, *spatial)
+    else:
+        spatial = [step * view.pitch for step in _row_major(own[2:])]
+        steps = (view.image_stride, 1, *spatial)
+    return _Operand(start, tuple(0 if again else s for s, again in zip(steps, repeats, strict=True)))
+
+
+def _row_major(shape: tuple[int, ...]) -> list[int]:
+    """The strides of a contiguous array."""
+    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+
+
+def _loops(shape: tuple[int, ...], a: _Operand, b: _Operand, out: _Operand, lanes: int) -> list[_Loop]:
+    """`LOOPS` loops and the row, slowest first; those that run on in all three values are one.
+
+    ``lanes`` is 0 for plain values. In images channels vary fastest, and rows are whole vectors.
+    """
+    axes = [_Loop(*axis) for axis in zip(shape, a.strides, b.strides, out.strides, strict=True)]
+    if lanes:
+        channel = axes.pop(1)
+        axes.append(replace(channel, extent=round_up(channel.extent, lanes)))
+    while len(axes) > 1 and axes[-1].extent == 1:
+        axes.pop()
+    found = [axes.pop()]
+    for axis in reversed(axes):
+        row = found[0]
+        runs_on = (axis.a, axis.b, axis.out) == tuple(row.extent * s for s in (row.a, row.b, row.out))
+        if runs_on:
+            found[0] = replace(row, extent=axis.extent * row.extent)
+        elif axis.extent > 1:
+            found.insert(0, axis)
+    return [_Loop(1, 0, 0, 0)] * (LOOPS + 1 - len(found)) + found
 
 
 class Affine(Kernel):
@@ -130,7 +224,7 @@ class Affine(Kernel):
             return f"{main.op.name} is no batch_norm"
         if len(rest) > 1 or (rest and epilogue.activation(rest[0].op) is None):
             return "more than one activation follows"
-        return None if nhwc(site.in_types[0]).image else "only [N, C, H, W] and [N, F] are vectorised"
+        return None if nhwc(site.in_types[0]).image else "only values of two to five axes are vectorised"
 
     def cost(self, site: Site, target: Target) -> float:
         return site.out_types[0].elements() * 1e-10
@@ -152,7 +246,7 @@ class Affine(Kernel):
             return packed
 
         packed = emit.store.get(("weights", "affine", weights, epsilon, lanes), pack)
-        rows, width, pitch = _rows(ins[0], lanes, emit.batch)
+        rows, width, pitch = _rows(ins[0], site.in_types[0], emit)
         args = (
             *(ins[0].address, out.address, rows, width, pitch, out.pitch),
             *(packed[0], packed[1], *tail.args),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from nbcnn.ir.graph import Node
 from nbcnn.ir.op import Op
@@ -39,23 +40,37 @@ class Epilogue:
         return f"{act}{('', '_res', '_resafter')[self.order]}"
 
 
+_AS_THEY_ARE = frozenset(ACTIVATIONS) - {"none", "clamp", "elu", "silu", "gelu_tanh"}
+"""Operators that bear the name of their code."""
+
+
 def activation(op: Op) -> Epilogue | None:
     """The epilogue of an activation operator alone, or None for other operators."""
+    attributes: Any = op
     match op.name:
         case "relu":
             return Epilogue("clamp", 0.0, math.inf)
         case "relu6":
             return Epilogue("clamp", 0.0, 6.0)
-        case "leaky_relu" | "elu":
-            return Epilogue(op.name, op.alpha, 0.0)  # type: ignore[attr-defined]
-        case "hard_sigmoid":
-            return Epilogue(op.name, op.alpha, op.beta)  # type: ignore[attr-defined]
-        case "gelu":
-            name = "gelu" if op.approximate == "none" else "gelu_tanh"  # type: ignore[attr-defined]
-            return Epilogue(name, 0.0, 0.0)
-        case "sigmoid" | "tanh" | "silu" | "hard_swish":
-            return Epilogue(op.name, 0.0, 0.0)
-    return None
+        case "clip":
+            low = -math.inf if attributes.min is None else attributes.min
+            high = math.inf if attributes.max is None else attributes.max
+            return Epilogue("clamp", low, high)
+        case "elu":
+            return Epilogue("elu", attributes.alpha, 1.0)
+        case "celu":
+            return Epilogue("elu", attributes.alpha, 1 / attributes.alpha) if attributes.alpha > 0 else None
+        case "selu":
+            return Epilogue("selu", attributes.gamma, attributes.alpha)
+        case "silu":
+            return Epilogue("silu", attributes.alpha, 0.0)
+        case "shrink":
+            return Epilogue("shrink", attributes.lambd, attributes.bias)
+        case "gelu" if attributes.approximate == "tanh":
+            return Epilogue("gelu_tanh", 0.0, 0.0)
+    if op.name not in _AS_THEY_ARE:
+        return None
+    return Epilogue(op.name, getattr(op, "alpha", 0.0), getattr(op, "beta", 0.0))
 
 
 def parse(site: Site, *mains: str) -> tuple[Node, Epilogue] | str:

@@ -26,17 +26,44 @@ def gelu_tanh(x):
     return np.maximum(x, -1e4) * sigmoid(u)
 
 
+def mish(x):
+    e = np.exp(-np.abs(x))
+    p = np.where(x > 0, 1 + 2 * e, e * (e + 2))
+    return np.maximum(x, -1e4) * p / (p + np.where(x > 0, 2 * e * e, 2))
+
+
+def softsign(x):
+    return np.where(np.isinf(x), np.sign(x), x / (1 + np.abs(x)))
+
+
 # name -> (float64 formula, bound in ulps of max(|f|, TINY))
 CASES = {
     "none": (lambda x: x, 0),
     "clamp": (lambda x: np.clip(x, A, B), 0),
     "leaky_relu": (lambda x: np.where(x < 0, x * float(A), x), 0.5),
-    "elu": (lambda x: np.where(x < 0, float(A) * np.expm1(np.minimum(x, 0)), x), 3),
+    "elu": (lambda x: np.where(x < 0, float(A) * np.expm1(np.minimum(x, 0) * float(B)), x), 3.5),
     "sigmoid": (sigmoid, 3),
     "tanh": (np.tanh, 3),
-    "silu": (lambda x: np.maximum(x, -1e4) * sigmoid(x), 4),
+    "silu": (lambda x: np.maximum(x, -1e4) * sigmoid(float(A) * x), 4),
     "hard_sigmoid": (lambda x: np.clip(float(A) * x + float(B), 0, 1), 1.5),
     "hard_swish": (lambda x: np.maximum(x, -3) * np.clip(x + 3, 0, 6) / 6, 3),
     "gelu": (gelu, 6),
     "gelu_tanh": (gelu_tanh, 6),
+    "selu": (lambda x: float(A) * np.where(x < 0, float(B) * np.expm1(np.minimum(x, 0)), x), 4),
+    "softplus": (lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), 3),
+    "softsign": (softsign, 1.5),
+    "mish": (mish, 6),
+    "thresholded_relu": (lambda x: np.where(x > A, x, 0), 0),
+    "shrink": (lambda x: np.where(x < -A, x + float(B), np.where(x > A, x - float(B), 0)), 0.5),
+    "abs": (np.abs, 0),
+    "neg": (np.negative, 0),
+    "sign": (np.sign, 0),
+    "floor": (np.floor, 0),
+    "ceil": (np.ceil, 0),
+    "round": (np.rint, 0),
+    "reciprocal": (np.reciprocal, 0.5),
+    "sqrt": (np.sqrt, 0.5),
+    "exp": (np.exp, 1.5),
+    "log": (np.log, 3),
+    "erf": (np.vectorize(math.erf, otypes=[np.float64]), 3),
 }

@@ -7,52 +7,86 @@ import pytest
 from activation_formulas import CASES, A, B
 from code_harness import EPS, Slot, assert_within, bits, kernel, random, run, up
 
-from nbcnn.kernels.cpu.activation_ids import ACTIVATIONS
+from nbcnn.kernels.cpu.activation_ids import ACTIVATIONS, BINARIES
 
 lanes = pytest.mark.parametrize("lanes", [16, 8, 4])
-ONE_TO_ONE, ONE_ROW = 1, 1 << 40
 
 
 def activated(name, x):
-    """The activation of exact ``x``, and how far float32 may be off beyond the error of x.
-
-    Every activation here but elu has a slope below 1.13 (gelu's and silu's maximum).
-    """
+    """The activation of exact ``x``, and how far float32 may be off beyond the error of x."""
     formula, ulps = CASES[name]
-    with np.errstate(over="ignore"):
+    with np.errstate(all="ignore"):
         y = formula(x)
-    if name == "gelu_tanh":  # as documented: exp(u) multiplies a relative error of u by u
+    if name in ("gelu_tanh", "silu"):  # as documented: exp(u) multiplies a relative error of u by u
         ulps = ulps * (1 + 0.5 * np.abs(np.log(np.maximum(np.abs(y), 1e-30))))
-    size = np.abs(y) + (np.abs(x) if name in ("hard_sigmoid", "hard_swish") else 0)
+    size = np.abs(y) + (np.abs(x) if name in ("hard_sigmoid", "hard_swish", "shrink") else 0)
     return y, (2 * ulps + 1) * EPS * (size + 1e-6)
 
 
+FUNCTIONS = {
+    "add": np.add,
+    "mul": np.multiply,
+    "sub": np.subtract,
+    "div": np.divide,
+    "minimum": np.minimum,
+    "maximum": np.maximum,
+    "prelu": lambda x, y: np.where(x < 0, x * y, x),
+}
+
+
+def binary(name, lanes, A=1, B=1, ACT="clamp"):
+    op, act = BINARIES[name], ACTIVATIONS[ACT]
+    return kernel("elementwise:make_binary", OP=op, ACT=act, A=A, B=B, LANES=lanes)
+
+
+def test_every_operator_is_covered():
+    assert set(FUNCTIONS) == set(BINARIES)
+
+
 @lanes
-@pytest.mark.parametrize("parts", [1, 2, 3])
-@pytest.mark.parametrize("OP", [0, 1])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_binary_operators(name, lanes):
+    x = np.concatenate([random(40), [np.nan, 1, 0, np.inf, -0.0, 3]]).astype(np.float32)
+    y = np.concatenate([random(40, seed=1), [1, np.nan, 2, 1, 1, -np.inf]]).astype(np.float32)
+    a, b, out = Slot(1, 46, data=x), Slot(1, 46, data=y), Slot(1, 46)
+    run(binary(name, lanes, ACT="none"), a, b, out, 46, *[1] * 4, *[0] * 12, 0, 0, parts=2)
+    np.testing.assert_array_equal(out.view[0], FUNCTIONS[name](x, y))
+
+
+@lanes
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
 @pytest.mark.parametrize(
-    "rows, channels, extra, b_div",
+    "extents, width, a_axes, b_axes",
     [
-        (7, 16, 0, ONE_TO_ONE),  # without gaps: one long row
-        (5, 19, 0, ONE_TO_ONE),
-        (5, 19, 24, ONE_TO_ONE),
-        (12, 37, 4, 4),
-        (9, 21, 0, ONE_ROW),
-        (1, 1, 3, ONE_TO_ONE),
-        (0, 8, 0, ONE_TO_ONE),
+        ((1, 1, 1, 1), 300, "r", "r"),
+        ((1, 1, 1, 9), 37, "3r", "3r"),
+        ((1, 1, 3, 4), 37, "23r", "2r"),  # squeeze and excitation
+        ((1, 1, 3, 4), 16, "23r", "r"),  # a constant per channel
+        ((1, 1, 3, 4), 5, "23r", ""),  # a number
+        ((1, 1, 3, 4), 21, "23", "2r"),  # both repeat
+        ((2, 3, 4, 5), 33, "013r", "12r"),
+        ((2, 1, 3, 2), 1, "02r", "3"),
+        ((1, 1, 0, 4), 8, "23r", "2r"),
     ],
 )
-def test_binary(OP, lanes, rows, channels, extra, b_div, parts):
-    width = up(channels, lanes)
-    b_rows = max(1, -(-rows // b_div))
-    a = Slot(rows, channels, width + extra, data=random(rows, channels))
-    b = Slot(b_rows, channels, width + extra, start=5, data=random(b_rows, channels, seed=1))
-    out = Slot(rows, channels, width + extra, start=3)
-    function = kernel("elementwise:make_binary", OP=OP, ACT=ACTIVATIONS["clamp"], LANES=lanes)
-    sizes = (rows, width, a.pitch, b.pitch, out.pitch, b_div)
-    run(function, a, b, out, *sizes, bits(A), bits(B), parts=parts)
-    x, y = a.view, b.view[np.arange(rows) // b_div]
-    np.testing.assert_array_equal(out.view, np.clip(x * y if OP else x + y, A, B))
+def test_binary_walks(extents, width, a_axes, b_axes, lanes, parts):
+    """An operand has the axes that are named, ``r`` is the row; it repeats along the others."""
+
+    def operand(axes, seed):
+        shape = [n if str(i) in axes else 1 for i, n in enumerate(extents)] + [width if "r" in axes else 1]
+        array = random(*shape, seed=seed)
+        steps = [s // 4 * (str(i) in axes) for i, s in enumerate(array.strides[:4])]
+        return array, steps
+
+    (x, a_steps), (y, b_steps) = operand(a_axes, 1), operand(b_axes, 2)
+    a, b = (Slot(1, v.size, data=v.reshape(1, -1)) for v in (x, y))
+    rows = int(np.prod(extents))
+    out = Slot(rows, width, width + 3)
+    out_steps = [int(np.prod(extents[i + 1 :])) * out.pitch for i in range(4)]
+    function = binary("sub", lanes, int("r" in a_axes), int("r" in b_axes))
+    steps = (*a_steps, *b_steps, *out_steps)
+    run(function, a, b, out, width, *extents, *steps, bits(A), bits(B), parts=parts)
+    np.testing.assert_array_equal(out.view, np.clip(x - y, A, B).reshape(rows, width))
     out.assert_untouched_beyond(width)
 
 
@@ -63,14 +97,16 @@ def test_binary_in_place(lanes, which):
     b = Slot(6, 20, up(20, lanes), data=random(6, 20, seed=1))
     want = a.view + b.view
     out = a if which == "a" else b
-    function = kernel("elementwise:make_binary", OP=0, ACT=0, LANES=lanes)
-    run(function, a, b, out, 6, up(20, lanes), a.pitch, b.pitch, out.pitch, 1, 0, 0, parts=2)
+    steps = (0, 0, 0, a.pitch) * 3
+    run(binary("add", lanes, ACT="none"), a, b, out, 20, 1, 1, 1, 6, *steps, 0, 0, parts=2)
     np.testing.assert_array_equal(out.view, want)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_unary_activations(name):
-    a, out = Slot(9, 21, 24, data=4 * random(9, 21)), Slot(9, 21, 32, start=1)
+    x = 4 * random(9, 21)
+    a = Slot(9, 21, 24, data=np.abs(x) if name in ("log", "sqrt") else x)
+    out = Slot(9, 21, 32, start=1)
     function = kernel("elementwise:make_unary", ACT=ACTIVATIONS[name], LANES=8)
     run(function, a, out, 9, 24, a.pitch, out.pitch, bits(A), bits(B), parts=3)
     want, bound = activated(name, a.view.astype(np.float64))
@@ -88,6 +124,18 @@ def test_unary_shares(lanes, parts, extra):
     run(function, a, out, 5, width, a.pitch, out.pitch, bits(A), bits(B), parts=parts)
     np.testing.assert_array_equal(out.view, np.clip(a.view, A, B))
     out.assert_untouched_beyond(width)
+
+
+@lanes
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("rows, extra", [(1, 0), (5, 0), (5, 3)])
+def test_unary_reads_and_writes_no_float_past_its_rows(lanes, parts, rows, extra):
+    a, out = Slot(rows, 35, 35 + extra, data=random(rows, 35)), Slot(rows, 35, 35 + extra)
+    function = kernel("elementwise:make_unary", ACT=ACTIVATIONS["exp"], LANES=lanes)
+    run(function, a, out, rows, 35, a.pitch, out.pitch, 0, 0, parts=parts)
+    want = np.exp(a.view.astype(np.float64))
+    assert_within(out.view, want, 4 * EPS * want)
+    out.assert_untouched_beyond(35)
 
 
 @lanes

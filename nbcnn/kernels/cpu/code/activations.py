@@ -1,12 +1,15 @@
 """Activations on vectors, for the epilogue of any kernel.
 
 ``activate(v, ACT, a, b)`` applies activation ``ACT`` (an int literal, see ``activation_ids``) with
-its float32 arguments; ``emit_activation`` is the same one level down.  NaN gives NaN; finite
-arguments and infinities never do.  Errors against float64, in ulps of max(|f(x)|, 2**-100), over
-all float32 x, with and without FMA (tests/kernels/cpu/test_activation_code.py holds the bounds):
+its float32 arguments; ``emit_activation`` is the same one level down.  NaN gives NaN (0 where a
+threshold decides, as in ONNX); finite arguments and infinities never do, but for the roots and logarithms of
+negative numbers.  Errors against float64, in ulps of max(|f(x)|, 2**-100), over all float32 x, with and
+without FMA (tests/kernels/cpu/test_activation_code.py holds the bounds):
 
-clamp 0, leaky_relu 0.5, elu 3, sigmoid 3, tanh 3, silu 4, hard_sigmoid 1.5 (of |a x| + |b|),
-hard_swish 3, gelu 6, gelu_tanh 6 + 3 |ln f(x)| (a relative error of u is u times that in exp(u)).
+clamp, abs, neg, sign, floor, ceil, round, thresholded_relu 0, leaky_relu, shrink, sqrt, reciprocal 0.5,
+elu 3.5, selu 4, sigmoid 3, tanh 3, silu 4 (a = 1), hard_sigmoid 1.5 (of |a x| + |b|), hard_swish 3, gelu 6,
+gelu_tanh 6 + 3 |ln f(x)| (a relative error of u is u times that in exp(u)), softplus 3, softsign 1.5,
+mish 6, exp 1.5, log 3, erf 3.
 """
 
 from __future__ import annotations
@@ -39,11 +42,20 @@ def _leaky_relu(x: V, a: V, b: V) -> V:
 
 
 def _elu(x: V, a: V, b: V) -> V:
-    # exp(x) - 1 from its parts, (1 + m) 2**n - 1 = m 2**n + (2**n - 1), keeps accuracy near 0.
+    return emit.select(x < 0.0, a * _expm1(x * b), x)
+
+
+def _expm1(x: V) -> V:
+    """exp(x) - 1 for x <= 0."""
+    # From its parts, (1 + m) 2**n - 1 = m 2**n + (2**n - 1), keeps accuracy near 0.
     # Below -40 the result is -1 in float32, and above 0 it is not used.
     m, n = emit.exp_parts(emit.minimum(emit.maximum(x, -40.0), 0.0))
     scale = emit.power_of_two(x.bd, n)
-    return emit.select(x < 0.0, a * emit.fma(m, scale, scale - 1.0), x)
+    return emit.fma(m, scale, scale - 1.0)
+
+
+def _selu(x: V, a: V, b: V) -> V:
+    return a * emit.select(x < 0.0, b * _expm1(x), x)
 
 
 def _sigmoid(x: V, a: V, b: V) -> V:
@@ -66,8 +78,9 @@ def _tanh(x: V, a: V, b: V) -> V:
 
 
 def _silu(x: V, a: V, b: V) -> V:
-    # The clamp turns -inf * 0 into the limit 0; sigmoid(-120) is already 0.
-    return emit.maximum(x, -120.0) * _sigmoid(x, a, b)
+    # Where a * x is -inf the gate is 0, and x is made finite: the limit of the product is 0.
+    gate = _sigmoid(x * a, a, b)
+    return emit.select(gate > 0.0, x, 1.0) * gate
 
 
 def _hard_sigmoid(x: V, a: V, b: V) -> V:
@@ -109,6 +122,96 @@ def _gelu_tanh(x: V, a: V, b: V) -> V:
     return emit.maximum(x, -15.0) * _sigmoid(u, a, b)
 
 
+def _softplus(x: V, a: V, b: V) -> V:
+    # log(1 + e) for 0 <= e <= 1: what rounding 1 + e loses, over 1 + e, is the derivative's part.
+    e = emit.exp(-emit.absolute(x))
+    sum_ = e + 1.0
+    return emit.maximum(x, 0.0) + (emit.log(sum_) + (e - (sum_ - 1.0)) / sum_)
+
+
+def _softsign(x: V, a: V, b: V) -> V:
+    # The limit at infinity is the sign; at 2**127 it is reached.
+    x = _clamp(x, x.like(-(2.0**127)), x.like(2.0**127))
+    return x / (emit.absolute(x) + 1.0)
+
+
+def _mish(x: V, a: V, b: V) -> V:
+    # tanh(log(1 + E)) with E = exp(x) is p / (p + 2), p = E (E + 2); above 0 both are divided by E**2.
+    e = emit.exp(-emit.absolute(x))
+    above = x > 0.0
+    p = emit.select(above, emit.fma(e, 2.0, 1.0), e * (e + 2.0))
+    q = p + emit.select(above, 2.0 * (e * e), 2.0)
+    return emit.maximum(x, -120.0) * (p / q)  # -inf * 0 would be no number
+
+
+def _thresholded_relu(x: V, a: V, b: V) -> V:
+    return emit.select(x > a, x, 0.0)
+
+
+def _shrink(x: V, a: V, b: V) -> V:
+    return emit.select(x < -a, x + b, emit.select(x > a, x - b, 0.0))
+
+
+def _abs(x: V, a: V, b: V) -> V:
+    return emit.absolute(x)
+
+
+def _neg(x: V, a: V, b: V) -> V:
+    return -x
+
+
+def _sign(x: V, a: V, b: V) -> V:
+    return emit.select(x > 0.0, x.like(1.0), emit.select(x < 0.0, x.like(-1.0), x))
+
+
+_WHOLE = 2.0**23
+"""From here on every float32 is a whole number, and below it, adding this rounds to one."""
+
+
+def _round(x: V, a: V, b: V) -> V:
+    size = emit.absolute(x)
+    rounded = emit.copysign((size + _WHOLE) - _WHOLE, x)
+    return emit.select(size < _WHOLE, rounded, x)
+
+
+def _floor(x: V, a: V, b: V) -> V:
+    near = _round(x, a, b)
+    return emit.select(near > x, near - 1.0, near)
+
+
+def _ceil(x: V, a: V, b: V) -> V:
+    return -_floor(-x, a, b)
+
+
+def _reciprocal(x: V, a: V, b: V) -> V:
+    return 1.0 / x
+
+
+def _sqrt(x: V, a: V, b: V) -> V:
+    return emit.sqrt(x)
+
+
+def _exp(x: V, a: V, b: V) -> V:
+    return emit.exp(x)
+
+
+def _log(x: V, a: V, b: V) -> V:
+    return emit.log(x)
+
+
+# erf(x) / x in x * x: its Taylor series, 2/sqrt(pi) (-1)**n / (n! (2n + 1)); below 1e-9 off for |x| < 0.5.
+_ERF = tuple(2 / math.sqrt(math.pi) * (-1) ** n / (math.factorial(n) * (2 * n + 1)) for n in range(6, -1, -1))
+
+
+def _erf(x: V, a: V, b: V) -> V:
+    size = emit.absolute(x)
+    y = emit.minimum(size, 9.0) * math.sqrt(2.0)
+    t = 1.0 / emit.fma(y, _PHI_RATE, 1.0)
+    tail = emit.exp(y * y * -0.5) * t * emit.polynomial(t, _PHI)
+    far = emit.copysign(1.0 - 2.0 * tail, x)
+    return emit.select(size < 0.5, x * emit.polynomial(x * x, _ERF), far)
+
+
 _EMITTERS: dict[str, Callable[[V, V, V], V]] = {
     "none": _none,
     "clamp": _clamp,
@@ -121,10 +224,29 @@ _EMITTERS: dict[str, Callable[[V, V, V], V]] = {
     "hard_swish": _hard_swish,
     "gelu": _gelu,
     "gelu_tanh": _gelu_tanh,
+    "selu": _selu,
+    "softplus": _softplus,
+    "softsign": _softsign,
+    "mish": _mish,
+    "thresholded_relu": _thresholded_relu,
+    "shrink": _shrink,
+    "abs": _abs,
+    "neg": _neg,
+    "sign": _sign,
+    "floor": _floor,
+    "ceil": _ceil,
+    "round": _round,
+    "reciprocal": _reciprocal,
+    "sqrt": _sqrt,
+    "exp": _exp,
+    "log": _log,
+    "erf": _erf,
 }
 _BY_CODE = {ACTIVATIONS[name]: emitter for name, emitter in _EMITTERS.items()}
 
-CHEAP = frozenset(ACTIVATIONS[name] for name in ("none", "clamp", "leaky_relu"))
+CHEAP = frozenset(
+    ACTIVATIONS[name] for name in ("none", "clamp", "leaky_relu", "thresholded_relu", "abs", "neg")
+)
 """Codes of one to three instructions, which kernels may repeat for every register of a tile."""
 
 

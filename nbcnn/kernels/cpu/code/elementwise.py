@@ -1,76 +1,123 @@
-"""Elementwise kernels over rows of channels: ``act(a op b)``, ``act(a)``, ``act(a * scale + shift)``.
+"""Elementwise kernels: ``act(a op b)`` over any broadcast, ``act(a)``, ``act(a * scale + shift)``.
 
-Slots are addresses in bytes, pitches in float elements.  A row is one pixel (NHWC) of ``width``
-floats, a multiple of LANES.  The share of a part is a contiguous range of vectors; rows without
-gaps between them count as one long row, so that narrow images do not pay for a loop per pixel.
+Slots are addresses in bytes; pitches, strides and widths in float elements.  Every kernel walks rows of
+floats that lie side by side.  The share of a part is a contiguous range of vectors, and no float past
+the width of a row is read or written.  All kernels may run in place.
 
-==========  =============  =============  ==============
-slot        make_binary    make_unary     make_affine
-==========  =============  =============  ==============
-0           a              a              a
-1           b              out            out
-2           out            rows           rows
-3           rows           width          width
-4           width          a pitch        a pitch
-5           a pitch        out pitch      out pitch
-6           b pitch        act a          scale [width]
-7           out pitch      act b          shift [width]
-8           b_div                         act a
-9           act a                         act b
-10          act b
-==========  =============  =============  ==============
+==========  =============  ==============
+slot        make_unary     make_affine
+==========  =============  ==============
+0           a              a
+1           out            out
+2           rows           rows
+3           width          width
+4           a pitch        a pitch
+5           out pitch      out pitch
+6           act a          scale [width]
+7           act b          shift [width]
+8                          act a
+9                          act b
+==========  =============  ==============
 
-Row r of ``a`` meets row ``r // b_div`` of ``b``: 1 pairs equal shapes, H*W gives each image one row
-(squeeze and excite), anything larger than ``rows`` gives all of them row 0.  ``act a`` and ``act b``
-are the activation's arguments, float32 bits.  All kernels may run in place.
+make_binary: 0 a, 1 b, 2 out, 3 width, 4-7 extents of the loops over rows, the fastest last, 8-11 strides
+of a in these loops, 12-15 of b, 16-19 of out, 20 act a, 21 act b.  A stride of 0 repeats an operand.
+
+``act a`` and ``act b`` are the activation's arguments, float32 bits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from numba.extending import intrinsic
+
+from nbcnn.kernels.cpu.activation_ids import BINARIES
+from nbcnn.kernels.cpu.code import emit
 from nbcnn.kernels.cpu.code.activations import activate
-from nbcnn.kernels.cpu.code.simd import arg, argf, vfma, vload, vstore
+from nbcnn.kernels.cpu.code.emit import V
+from nbcnn.kernels.cpu.code.simd import (
+    arg,
+    argf,
+    literal,
+    load_f32,
+    vec_type,
+    vfma,
+    vload,
+    vload_first,
+    vset,
+    vstore,
+    vstore_first,
+)
 
-ADD, MUL = 0, 1
-"""Codes of ``OP`` in :func:`make_binary`."""
+_OPS: dict[str, Callable[[V, V], V]] = {
+    "add": lambda x, y: x + y,
+    "mul": lambda x, y: x * y,
+    "sub": lambda x, y: x - y,
+    "div": lambda x, y: x / y,
+    "minimum": emit.minimum_nan,
+    "maximum": emit.maximum_nan,
+    "prelu": lambda x, y: emit.select(x < 0.0, x * y, x),
+}
+_BY_CODE = {BINARIES[name]: op for name, op in _OPS.items()}
+
+NUMBER, ROW = 0, 1
+"""What an operand of :func:`make_binary` holds for a row of the result: one float, or as many as the row."""
 
 
-def make_binary(OP: int, ACT: int, LANES: int) -> Callable[[int, int, int], None]:
-    """out = act(a op b), op one of ADD and MUL."""
+@intrinsic(prefer_literal=True)
+def combined(tc, op, x, y):
+    """x op y, for a code of ``BINARIES``."""
+    kind, emit_op = vec_type(x, "x"), _BY_CODE[literal(op, "OP")]
+
+    def emit_combined(context: Any, bd: Any, sig: Any, args: Any) -> Any:
+        return emit_op(V(bd, args[1]), V(bd, args[2])).v
+
+    return kind(op, kind, vec_type(y, "y")), emit_combined
+
+
+def make_binary(OP: int, ACT: int, A: int, B: int, LANES: int) -> Callable[[int, int, int], None]:
+    """out = act(a op b), OP one of ``BINARIES``; A and B tell what the operands hold for a row."""
 
     def binary(args, part, parts):
-        a, b, out, rows, vectors = (
-            arg(args, 0),
-            arg(args, 1),
-            arg(args, 2),
-            arg(args, 3),
-            arg(args, 4) // LANES,
-        )
-        a_pitch, b_pitch, out_pitch, b_div = arg(args, 5), arg(args, 6), arg(args, 7), arg(args, 8)
-        act_a, act_b = argf(args, 9), argf(args, 10)
-        if b_div == 1 and a_pitch == b_pitch == out_pitch == vectors * LANES:
-            vectors, rows = vectors * rows, min(rows, 1)
-        at, end = rows * vectors * part // parts, rows * vectors * (part + 1) // parts
-        row = at // vectors
-        col = at - row * vectors
-        b_row = row // b_div
-        b_next = (b_row + 1) * b_div  # the first row that meets the next row of b
+        width, n1, n2, n3 = arg(args, 3), arg(args, 5), arg(args, 6), arg(args, 7)
+        a_step, b_step, out_step = 4 * arg(args, 11), 4 * arg(args, 15), 4 * arg(args, 19)
+        act_a, act_b = argf(args, 20), argf(args, 21)
+        vectors, whole = (width + LANES - 1) // LANES, width // LANES
+        total = arg(args, 4) * n1 * n2 * n3 * vectors
+        at, end = total * part // parts, total * (part + 1) // parts
         while at < end:
-            n = min(vectors - col, end - at)
-            left = a + 4 * (row * a_pitch + col * LANES)
-            right = b + 4 * (b_row * b_pitch + col * LANES)
-            to = out + 4 * (row * out_pitch + col * LANES)
-            for i in range(0, 4 * LANES * n, 4 * LANES):
-                x, y = vload(left + i, LANES), vload(right + i, LANES)
-                z = x * y if OP == MUL else x + y
-                vstore(to + i, activate(z, ACT, act_a, act_b))
-            at += n
-            row += 1
-            col = 0
-            if row == b_next:
-                b_row += 1
-                b_next += b_div
+            row = at // vectors
+            col = at - row * vectors
+            i2, i3 = row // n3, row % n3
+            i1, i2 = i2 // n2, i2 % n2
+            i0, i1 = i1 // n1, i1 % n1
+            left = arg(args, 0) + 4 * (i0 * arg(args, 8) + i1 * arg(args, 9) + i2 * arg(args, 10))
+            right = arg(args, 1) + 4 * (i0 * arg(args, 12) + i1 * arg(args, 13) + i2 * arg(args, 14))
+            to = arg(args, 2) + 4 * (i0 * arg(args, 16) + i1 * arg(args, 17) + i2 * arg(args, 18))
+            left, right, to = left + i3 * a_step, right + i3 * b_step, to + i3 * out_step
+            for _ in range(i3, n3):
+                n = min(vectors - col, end - at)
+                x, y = vset(load_f32(left), LANES), vset(load_f32(right), LANES)
+                last = 4 * LANES * min(whole, col + n)
+                for i in range(4 * LANES * col, last, 4 * LANES):
+                    if A == ROW:
+                        x = vload(left + i, LANES)
+                    if B == ROW:
+                        y = vload(right + i, LANES)
+                    vstore(to + i, activate(combined(OP, x, y), ACT, act_a, act_b))
+                if col + n > whole:
+                    rest = width - whole * LANES
+                    if A == ROW:
+                        x = vload_first(left + last, rest, LANES)
+                    if B == ROW:
+                        y = vload_first(right + last, rest, LANES)
+                    vstore_first(to + last, activate(combined(OP, x, y), ACT, act_a, act_b), rest)
+                at += n
+                if at >= end:
+                    break
+                col = 0
+                left, right, to = left + a_step, right + b_step, to + out_step
 
     return binary
 
@@ -79,19 +126,24 @@ def make_unary(ACT: int, LANES: int) -> Callable[[int, int, int], None]:
     """out = act(a)."""
 
     def unary(args, part, parts):
-        a, out, rows, vectors = arg(args, 0), arg(args, 1), arg(args, 2), arg(args, 3) // LANES
+        a, out, rows, width = arg(args, 0), arg(args, 1), arg(args, 2), arg(args, 3)
         a_pitch, out_pitch, act_a, act_b = arg(args, 4), arg(args, 5), argf(args, 6), argf(args, 7)
-        if a_pitch == out_pitch == vectors * LANES:
-            vectors, rows = vectors * rows, min(rows, 1)
+        if a_pitch == out_pitch == width:
+            width, rows = width * rows, min(rows, 1)
+        vectors, whole = (width + LANES - 1) // LANES, width // LANES
         at, end = rows * vectors * part // parts, rows * vectors * (part + 1) // parts
         row = at // vectors
         col = at - row * vectors
         while at < end:
             n = min(vectors - col, end - at)
-            source = a + 4 * (row * a_pitch + col * LANES)
-            to = out + 4 * (row * out_pitch + col * LANES)
-            for i in range(0, 4 * LANES * n, 4 * LANES):
+            source, to = a + 4 * row * a_pitch, out + 4 * row * out_pitch
+            last = 4 * LANES * min(whole, col + n)
+            for i in range(4 * LANES * col, last, 4 * LANES):
                 vstore(to + i, activate(vload(source + i, LANES), ACT, act_a, act_b))
+            if col + n > whole:
+                rest = width - whole * LANES
+                x = vload_first(source + last, rest, LANES)
+                vstore_first(to + last, activate(x, ACT, act_a, act_b), rest)
             at += n
             row += 1
             col = 0

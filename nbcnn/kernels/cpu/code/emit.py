@@ -234,6 +234,11 @@ def minimum(x: V, high: V | float) -> V:
     return select(x > high, x.like(high), x)
 
 
+def minimum_nan(x: V, y: V) -> V:
+    """``min(x, y)`` that keeps a NaN of either."""
+    return select(y.compare("!=", y), y, minimum(x, y))
+
+
 def maximum_nan(x: V, y: V) -> V:
     """``max(x, y)`` that keeps a NaN of either: for two vectors of data, such as in pooling."""
     return select(y.compare("!=", y), y, maximum(x, y))
@@ -241,6 +246,10 @@ def maximum_nan(x: V, y: V) -> V:
 
 def absolute(x: V) -> V:
     return V(x.bd, call(x.bd, f"llvm.fabs.v{x.lanes}f32", x.v.type, [x.v]))
+
+
+def sqrt(x: V) -> V:
+    return V(x.bd, call(x.bd, f"llvm.sqrt.v{x.lanes}f32", x.v.type, [x.v]))
 
 
 def copysign(magnitude: V, sign: V) -> V:
@@ -323,3 +332,35 @@ def exp(x: V, low: V | None = None) -> V:
     half = bd.ashr(n, ir.Constant(n.type, [1] * x.lanes))
     rest = bd.sub(n, half)
     return (m + 1.0) * power_of_two(bd, half) * power_of_two(bd, rest)
+
+
+# --- logarithm -------------------------------------------------------------------------------
+
+# Cephes logf (S. Moshier): log(1 + r) = r - r*r/2 + r*r*r*P(r) on sqrt(1/2) <= 1 + r < sqrt(2).
+_LOG = (7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
+        -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1)  # fmt: skip
+_SQRT_HALF_BITS = 0x3F3504F3
+
+
+def log(x: V) -> V:
+    """The natural logarithm: within 3 ulp; -inf at 0, NaN below, subnormal numbers too."""
+    bd, lanes = x.bd, x.lanes
+    ints = ir.VectorType(I32, lanes)
+
+    def whole(value: int) -> ir.Constant:
+        return ir.Constant(ints, [value] * lanes)
+
+    small = x < 2.0**-126
+    scaled = select(small, x * 2.0**23, x)
+    # The exponent counted from sqrt(1/2), and what is left of the number without it.
+    bits = bd.bitcast(scaled.v, ints)
+    n = bd.ashr(bd.sub(bits, whole(_SQRT_HALF_BITS)), whole(23))
+    r = V(bd, bd.bitcast(bd.sub(bits, bd.shl(n, whole(23))), x.v.type)) - 1.0
+    count = V(bd, bd.sitofp(n, x.v.type)) - select(small, x.like(23.0), 0.0)
+    square = r * r
+    low = fma(count, _LN2_LOW, r * square * polynomial(r, _LOG))
+    found = fma(count, _LN2_HIGH, r + fma(square, -0.5, low))
+    found = select(x.compare("==", 0.0), x.like(float("-inf")), found)
+    found = select(x < 0.0, x.like(float("nan")), found)
+    # What is infinite or NaN stays.
+    return select(x < float("inf"), found, select(x < 0.0, found, x))

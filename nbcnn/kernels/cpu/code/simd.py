@@ -15,8 +15,8 @@ them.  Nothing is bounds-checked.  Any lane count works on any CPU: LLVM splits 
 ``+ - * /``, unary ``-``, ``+=``       by lane; either side may be a scalar
 ``vfma(a, b, c)``                      a * b + c, fused where the CPU can
 ``vmax(v, lo)``, ``vmin(v, hi)``       one instruction; NaN in v is kept, NaN in the bound ignored
-``vmax_nan(v, w)``                     NaN in either is kept (max pooling)
-``vabs(v)``, ``vexp(v)``               absolute value; e**v within 1.5 ulp over the whole range
+``vmax_nan(v, w)``, ``vmin_nan``       NaN in either is kept (max pooling)
+``vabs(v)``, ``vexp(v)``, ``vlog(v)``  absolute value; e**v within 1.5 ulp, log within 3, over the whole range
 ``v < w``, ``<= > >= == !=``           a mask; ``&``, ``|`` combine masks
 ``vselect(mask, v, w)``                v where the mask is set, else w
 ``vsum(v)``, ``vhmax(v)``              over the lanes, as float32 (vhmax: NaN if any is)
@@ -362,7 +362,9 @@ def _across(build: Any, text: str) -> Any:
 vmax = _binary(emit.maximum, emit.maximum.__doc__ or "")
 vmin = _binary(emit.minimum, emit.minimum.__doc__ or "")
 vmax_nan = _binary(emit.maximum_nan, emit.maximum_nan.__doc__ or "")
+vmin_nan = _binary(emit.minimum_nan, emit.minimum_nan.__doc__ or "")
 vabs = _unary(emit.absolute, "The absolute value of each lane.")
 vexp = _unary(emit.exp, "e**v: within 1.5 ulp, gradual underflow; inf, 0 and NaN as due.")
+vlog = _unary(emit.log, emit.log.__doc__ or "")
 vsum = _across(emit.sum_lanes, emit.sum_lanes.__doc__ or "")
 vhmax = _across(emit.max_lanes, emit.max_lanes.__doc__ or "")

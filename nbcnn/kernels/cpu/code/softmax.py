@@ -1,4 +1,4 @@
-"""Softmax over the channels of each row.
+"""Softmax over the channels of each row, or its logarithm.
 
 Slots: 0 in, 1 out, 2 rows, 3 C, 4 in pitch, 5 out pitch; addresses in bytes, pitches in floats.
 C is the true number of channels: no float past it is written or matters; pad lanes are loaded where
@@ -22,6 +22,7 @@ from nbcnn.kernels.cpu.code.simd import (
     vhmax,
     vload,
     vload_first,
+    vlog,
     vmax,
     vset,
     vstore,
@@ -44,8 +45,8 @@ def _first_of(tc, n, v, w):
     return kind(types.intp, kind, vec_type(w)), emit_first
 
 
-def make(LANES: int) -> Callable[[int, int, int], None]:
-    """out = exp(x - max(x)) / sum(exp(x - max(x))) of each row."""
+def make(LOG: int, LANES: int) -> Callable[[int, int, int], None]:
+    """out = exp(x - max(x)) / sum(exp(x - max(x))) of each row; with LOG 1 its logarithm."""
 
     def softmax(args, part, parts):
         source, out, rows, C = arg(args, 0), arg(args, 1), arg(args, 2), arg(args, 3)
@@ -67,15 +68,24 @@ def make(LANES: int) -> Callable[[int, int, int], None]:
                 top = vmax(vload(x + i, LANES), top)
             top = vset(vhmax(top), LANES)
             # exp(0) in the lanes past C: a subnormal there would cost more than the whole row.
-            tail = _first_of(rest, vexp(_first_of(rest, tail, top) - top), vzero(LANES))
-            total = tail
+            tail = _first_of(rest, tail, top) - top
+            last = _first_of(rest, vexp(tail), vzero(LANES))
+            total = last
             for i in range(0, 4 * whole, 4 * LANES):
                 e = vexp(vload(x + i, LANES) - top)
                 total += e
-                vstore(y + i, e)
-            scale = 1.0 / vset(vsum(total), LANES)
-            for i in range(0, 4 * whole, 4 * LANES):
-                vstore(y + i, vload(y + i, LANES) * scale)
-            vstore_first(y + 4 * whole, tail * scale, rest)
+                if LOG == 0:
+                    vstore(y + i, e)
+            sum_ = vset(vsum(total), LANES)
+            if LOG == 0:
+                scale = 1.0 / sum_
+                for i in range(0, 4 * whole, 4 * LANES):
+                    vstore(y + i, vload(y + i, LANES) * scale)
+                vstore_first(y + 4 * whole, last * scale, rest)
+            else:
+                log = vlog(sum_)
+                for i in range(0, 4 * whole, 4 * LANES):
+                    vstore(y + i, (vload(x + i, LANES) - top) - log)
+                vstore_first(y + 4 * whole, tail - log, rest)
 
     return softmax

@@ -1,0 +1,99 @@
+"""Element-wise operators compiled: every sample of theirs has a kernel, and stays within its bound."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+
+import numpy as np
+import pytest
+
+from nbcnn import ops, reference
+from nbcnn.ir import Graph, Node, Op, TensorType, Weight
+from nbcnn.kernels.cpu.activation_ids import BINARIES
+from nbcnn.lower.build import compile_graph
+from nbcnn.ops.activation import Activation
+from nbcnn.options import CompileOptions
+from nbcnn.target import detect
+
+SLOW = {"sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh"}
+"""Functions that no network of ours computes on many elements: their reference has to do."""
+
+NATIVE = [*BINARIES, "softmax", "log_softmax"]
+NATIVE += [n for n in ops.OPS if issubclass(ops.get(n), Activation) and n not in SLOW]
+SAMPLES = [
+    sample
+    for name in NATIVE
+    for sample in ops.get(name).samples()
+    if sample.error is None
+    and all(t.dtype == "float32" for t in sample.types)
+    and getattr(sample.op, "axis", 1) in (1, -1)
+]
+lanes = pytest.mark.parametrize("lanes", [16, 8, 4])
+IMAGE = ("N", 19, 5, 6)
+
+
+def check(op: Op, types: list[TensorType], ranges, lanes: int, rng) -> None:
+    """Operands that do not begin with the batch are constants."""
+    names = [f"in{i}" for i in range(len(types))]
+
+    def draw(slot: int, batch: int) -> np.ndarray:
+        shape = types[slot].extents(batch)
+        drawn = rng.uniform(*ranges[slot], shape) if ranges else rng.standard_normal(shape)
+        return drawn.astype(np.float32)
+
+    fixed = {n: Weight.of(draw(i, 1)) for i, n in enumerate(names) if types[i].shape[:1] != ("N",)}
+    inputs = {n: t for n, t in zip(names, types, strict=True) if n not in fixed}
+    graph = Graph.build("one", inputs, [Node("y", op, tuple(names), ("y",))], fixed, ("y",))
+    here = detect()
+    target = dataclasses.replace(here, lanes=lanes, registers=here.registers if lanes == here.lanes else 16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # "no kernel yet"
+        model = compile_graph(graph, CompileOptions(threads=2), target=target)
+    for batch in (1, 3):
+        arrays = {n: draw(names.index(n), batch) for n in inputs}
+        operands = [arrays[n] if n in arrays else fixed[n].array for n in names]
+        assert reference.excess(op, operands, model(**arrays)) <= 1
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: f"{s.op}-{len(s.types[0].shape)}-{s.note}")
+def test_samples(sample, rng) -> None:
+    check(sample.op, sample.types, sample.ranges, detect().lanes, rng)
+
+
+@lanes
+@pytest.mark.parametrize(
+    "a, b",
+    [
+        (IMAGE, (1, 19, 1, 1)),
+        ((19, 1, 1), IMAGE),
+        (IMAGE, (5, 6)),
+        (IMAGE, (1, 19, 5, 6)),
+        (IMAGE, (1,)),
+        (IMAGE, ("N", 1, 5, 6)),
+        (("N", 1, 5, 6), IMAGE),
+        (("N", 1, 5, 6), ("N", 19, 1, 1)),
+        (("N", 1, 5, 6), (19, 1, 1)),
+        (("N", 1, 5, 6), ("N", 1, 5, 6)),
+        (("N", 19), (19,)),
+        (("N", 19), ()),
+        (("N",), ("N",)),
+        (("N", 7, 9), (7, 1)),
+        (("N", 7, 9), ("N", 1, 9)),
+        (("N", 7, 1), ("N", 1, 1)),
+        (("N", 16, 4, 5, 6), ("N", 16, 1, 5, 1)),
+        (("N", 2, 3, 4, 5, 6), ("N", 2, 3, 4, 5, 6)),
+    ],
+)
+def test_broadcasts(a, b, lanes: int, rng) -> None:
+    check(ops.get("sub")(), [TensorType(a), TensorType(b)], (), lanes, rng)
+
+
+def test_an_operand_without_a_batch_that_is_no_constant_is_left_to_the_reference(rng) -> None:
+    types = {"a": TensorType(IMAGE), "b": TensorType((19, 1, 1))}
+    graph = Graph.build("one", types, [Node("y", ops.get("div")(), ("a", "b"), ("y",))], {}, ("y",))
+    with pytest.warns(UserWarning, match="no kernel yet for y"):
+        model = compile_graph(graph, CompileOptions(threads=1))
+    a = rng.standard_normal((2, 19, 5, 6)).astype(np.float32)
+    b = rng.uniform(1, 2, (19, 1, 1)).astype(np.float32)
+    np.testing.assert_array_equal(model(a, b), a / b)
