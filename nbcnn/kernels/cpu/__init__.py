@@ -28,6 +28,7 @@ KERNELS = (
     "resize:Resize",
     "repeat:Repeat",
     "depth_space:DepthSpace",
+    "reduce:Reduce",
 )
 """``module:Class`` below this package."""
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import F32, PLAIN, Address, Emit, Layout, Step, View, nhwc, round_up
+from nbcnn.kernels.base import F32, PLAIN, Address, Buffer, Emit, Layout, Step, View, nhwc, round_up
 from nbcnn.runtime.codecache import KernelSpec
 
 Strides = list[tuple[int, int]]
@@ -26,6 +26,9 @@ MOST_WOVEN = 8
 
 FEW_CHANNELS = 8
 """Below so many channels an NHWC image is mostly padding."""
+
+FAR = 1 << 40
+"""A distance of pixels that no channel stride reaches, to tell them apart where no view exists yet."""
 
 LONG, CHUNK = 4096, 1024
 """Floats of an inner loop above which it is cut into chunks, for the threads to share."""
@@ -92,6 +95,12 @@ def axes_of(view: View, shape: Sequence[int]) -> list[Strides] | None:
     return split(strides(view.layout, math.prod(shape), view.pitch), shape)
 
 
+def nominal(layout: Layout, type_: TensorType) -> View:
+    """A view of one image of ``type_`` in ``layout``, in no buffer: its pixels lie `FAR` apart."""
+    elements = type_.elements()
+    return View(Buffer("", 0), layout, elements if layout == PLAIN else FAR, elements)
+
+
 def matched(
     source: Iterable[Strides], target: Iterable[Strides], batch: int, images: tuple[int, int]
 ) -> list[Axis] | None:
@@ -145,7 +154,7 @@ def move(
 ) -> list[Step]:
     """The steps that copy along ``axes``, ``offsets`` floats into the views."""
     starts = (source.offset + offsets[0], target.offset + offsets[1])
-    loops = _merged(_widened(axes, source, target, emit.target.lanes))
+    loops = merged(_widened(axes, source, target, emit.target.lanes))
     form, inner, outer = _inner(loops)
     return _steps(site, (source, target), starts, form, inner, outer, emit)
 
@@ -161,7 +170,7 @@ def _widened(axes: Sequence[Axis], source: View, target: View, lanes: int) -> li
     return [Axis(source.pitch, 1, 1) if a == whole else a for a in axes]
 
 
-def _merged(axes: Iterable[Axis]) -> list[Axis]:
+def merged(axes: Iterable[Axis]) -> list[Axis]:
     """The loops in order of the target, those that are one loop in both joined."""
     loops: list[Axis] = []
     for axis in sorted((a for a in axes if a.extent > 1), key=lambda a: (-a.target, -abs(a.source))):

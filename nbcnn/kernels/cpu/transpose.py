@@ -6,15 +6,11 @@ networks that were written for the other order pay nothing for it.
 
 from __future__ import annotations
 
-from nbcnn.ir.types import TensorType
 from nbcnn.kernels.base import PLAIN, Emit, Kernel, Layout, Site, Step, View, nhwc, round_up
 from nbcnn.kernels.cpu import moves
 from nbcnn.kernels.cpu.moves import Axis
 from nbcnn.options import CompileOptions
 from nbcnn.target import Target
-
-_FAR = 1 << 40
-"""A distance of pixels that no channel stride reaches, to tell them apart where no view exists yet."""
 
 
 class Transpose(Kernel):
@@ -33,22 +29,25 @@ class Transpose(Kernel):
     def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
         if layout.kind not in ("plain", "nhwc"):
             return False
-        return self._axes(site, _nominal(layout, site.in_types[0]), _plain(site.out_types[0])) is not None
+        return (
+            self._axes(site, moves.nominal(layout, site.in_types[0]), moves.nominal(PLAIN, site.out_types[0]))
+            is not None
+        )
 
     def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
         """As the same image if its pixels stay where they are (channel shuffle), else as readers like it."""
         (layout,), (result,) = ins, site.out_types
         if layout.kind == "nhwc":
-            view = _nominal(layout, result)
+            view = moves.nominal(layout, result)
             axes = self._axes(site, view, view)
-            if axes is not None and all(a.source == a.target for a in axes if a.source >= _FAR):
+            if axes is not None and all(a.source == a.target for a in axes if a.source >= moves.FAR):
                 return (layout,)
         return (moves.layout_for(result, (PLAIN,)),)
 
     def within(self, site: Site, ins: tuple[View, ...], target: Target) -> tuple[View | None, ...]:
         (source,), (result,) = ins, site.out_types
         natural = nhwc(result)
-        plain = _plain(result)
+        plain = moves.nominal(PLAIN, result)
         candidates = [View(source.buffer, PLAIN, plain.pitch, plain.image_stride, source.offset)]
         if source.buffer.place == "arena" and natural.image is not None:
             c, h, w = natural.image
@@ -76,15 +75,3 @@ class Transpose(Kernel):
         order = site.op.perm[1:]  # type: ignore[attr-defined]
         strides = (source.image_stride, target.image_stride)
         return moves.matched([a[p - 1] for p in order], b, batch, strides)
-
-
-def _plain(type_: TensorType) -> View:
-    """A plain view of one image of ``type_``, in no buffer."""
-    return _nominal(PLAIN, type_)
-
-
-def _nominal(layout: Layout, type_: TensorType) -> View:
-    """A view in ``layout`` before any exists: pixels lie far apart."""
-    elements = type_.elements()
-    pitch = elements if layout == PLAIN else _FAR
-    return View(None, layout, pitch, elements)  # type: ignore[arg-type]

@@ -1,0 +1,109 @@
+"""Reductions along any axes but the batch; see ``code/reduce.py``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nbcnn.kernels.base import F32, PLAIN, Emit, Float, Kernel, Layout, Site, Step, View, round_up
+from nbcnn.kernels.cpu import moves
+from nbcnn.kernels.cpu.moves import Axis
+from nbcnn.options import CompileOptions
+from nbcnn.runtime.codecache import KernelSpec
+from nbcnn.target import Target
+
+CODES = {
+    "reduce_sum": 0,
+    "reduce_mean": 0,
+    "reduce_prod": 1,
+    "reduce_l1": 2,
+    "reduce_sum_square": 3,
+    "reduce_l2": 4,
+    "reduce_max": 5,
+    "reduce_min": 6,
+    "reduce_log_sum": 7,
+}
+"""Operator -> OP of ``code/reduce.py``."""
+
+
+@dataclass(frozen=True)
+class Loops:
+    """What stays, what goes, and the axis whose elements follow each other in the source."""
+
+    kept: list[Axis]
+    reduced: list[Axis]
+    inner: Axis
+    across: bool
+
+
+class Reduce(Kernel):
+    """The Reduce operators; the axes that go may be anywhere, in up to two stretches and a contiguous one."""
+
+    name = "reduce"
+
+    def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
+        if site.op.name not in CODES:
+            return f"{site.op.name} is no reduction that is vectorised"
+        (x,) = site.in_types
+        if 0 in site.op.along(x):  # type: ignore[attr-defined]
+            return "it reduces the batch"
+        view = moves.nominal(PLAIN, x)
+        return None if len(_loops(site, view, view, 1).reduced) <= 2 else "it reduces too many separate axes"
+
+    def cost(self, site: Site, target: Target) -> float:
+        return site.in_types[0].elements() * 1e-10
+
+    def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
+        return moves.ordinary(site.in_types[0], layout)
+
+    def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
+        """As the operand lies while channels stay; what has lost them is compact in its plain order."""
+        channels_stay = 1 not in site.op.along(site.in_types[0])  # type: ignore[attr-defined]
+        plain = ins[0] == PLAIN or not channels_stay
+        return (PLAIN,) if plain else (moves.layout_for(site.out_types[0], ins),)
+
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+        (source,), (target,), lanes = ins, outs, emit.target.lanes
+        loops = _loops(site, source, target, emit.batch)
+        width, readable = loops.inner.extent, loops.inner.extent
+        if source.layout.kind == "nhwc":
+            readable = source.pitch
+            if loops.across and target.layout.kind == "nhwc":
+                width = round_up(width, lanes)
+        points = math.prod(a.extent for a in loops.reduced) * (1 if loops.across else loops.inner.extent)
+        first, second = [Axis(1, 0, 0)] * (2 - len(loops.reduced)) + loops.reduced
+        kept = loops.kept or [Axis(1, 0, 0)]
+        mean = site.op.name == "reduce_mean"
+        args = (
+            *(source.address, target.address, math.prod(a.extent for a in kept), len(kept), width),
+            *(first.extent, first.source, second.extent, second.source),
+            *(Float(1 / points if mean else 1.0), readable),
+            *(word for a in reversed(kept) for word in (a.extent, a.source, a.target)),
+        )
+        way = "across" if loops.across else "along"
+        spec = KernelSpec(
+            f"nbcnn.kernels.cpu.code.reduce:make_{way}",
+            (("OP", CODES[site.op.name]), ("LANES", lanes)),
+            f"f32_{site.op.name}_{way}__{emit.target.isa}",
+        )
+        touched = site.in_types[0].elements(emit.batch) + site.out_types[0].elements(emit.batch)
+        return [Step(site.name, spec, args, nbytes=F32 * touched)]
+
+
+def _loops(site: Site, source: View, target: View, batch: int) -> Loops:
+    gone = [a - 1 for a in site.op.along(site.in_types[0]) if a]  # type: ignore[attr-defined]
+    shape = site.in_types[0].extents()[1:]
+    a = moves.axes_of(source, shape)
+    b = moves.axes_of(target, [1 if i in gone else n for i, n in enumerate(shape)])
+    assert a is not None and b is not None
+    stays = [[] if i in gone else strides for i, strides in enumerate(a)]
+    kept = moves.matched(stays, b, batch, (source.image_stride, target.image_stride))
+    assert kept is not None
+    kept = moves.merged(kept)
+    # What is reduced has no place in the target: the order of the source stands for it.
+    reduced = moves.merged(Axis(n, s, s) for i in gone for n, s in a[i])
+    inner = next((k for k in kept if k.source == 1 and k.target == 1), None)
+    if inner is not None:
+        return Loops([k for k in kept if k is not inner], reduced, inner, True)
+    inner = next((r for r in reduced if r.source == 1), Axis(1, 1, 1))
+    return Loops(kept, [r for r in reduced if r is not inner], inner, False)
