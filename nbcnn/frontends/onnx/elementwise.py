@@ -1,13 +1,56 @@
-"""Functions of the elements of several operands, with broadcasting."""
+"""Functions of the elements of one operand or several, with broadcasting, and casts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from nbcnn.frontends.onnx.read import ReadCall
-from nbcnn.frontends.onnx.write import write_as
+import numpy as np
+
+from nbcnn.frontends.onnx.read import ReadCall, read_as
+from nbcnn.frontends.onnx.write import WriteCall, write_as
 from nbcnn.ir.op import Op
-from nbcnn.ops.arithmetic import Add, Mul
+from nbcnn.ops import check
+from nbcnn.ops.arithmetic import Add, Div, Maximum, Minimum, Mod, Mul, Pow, Prelu, Sub
+from nbcnn.ops.bitwise import BitShift, BitwiseAnd, BitwiseNot, BitwiseOr, BitwiseXor
+from nbcnn.ops.cast import Cast
+from nbcnn.ops.comparison import (
+    Equal,
+    Greater,
+    GreaterEqual,
+    IsInf,
+    IsNan,
+    Less,
+    LessEqual,
+    LogicalAnd,
+    LogicalNot,
+    LogicalOr,
+    LogicalXor,
+    Where,
+)
+from nbcnn.ops.elementary import (
+    Abs,
+    Acos,
+    Acosh,
+    Asin,
+    Asinh,
+    Atan,
+    Atanh,
+    Ceil,
+    Cos,
+    Cosh,
+    Erf,
+    Exp,
+    Floor,
+    Log,
+    Neg,
+    Reciprocal,
+    Round,
+    Sign,
+    Sin,
+    Sinh,
+    Sqrt,
+    Tan,
+)
 from nbcnn.ops.reshape import Reshape
 
 
@@ -54,5 +97,154 @@ def read_chain(make: Callable[[], Op]) -> Callable[[ReadCall], None]:
     return read
 
 
-IMPORT = {"Add": read_binary(Add), "Mul": read_binary(Mul), "Sum": read_chain(Add)}
-EXPORT = {"add": write_as("Add"), "mul": write_as("Mul")}
+def read_mean(call: ReadCall) -> None:
+    value, *rest = call.given
+    for operand in rest:
+        value = call.part(Add(), value, operand)
+    call.last(Div(), value, call.constant(np.array(len(rest) + 1, call.type(0).dtype)))
+
+
+def read_prelu(call: ReadCall) -> None:
+    """Before opset 7 a slope of one axis has a number for each channel."""
+    call.ignore("consumed_inputs")
+    slope = call.operand(1)
+    if call.opset < 7 and call.rank(1) == 1 and call.shape(1) != (1,):
+        column = (call.shape(1)[0], *(1,) * (call.rank(0) - 2))
+        slope = call.part(Reshape(column), slope)  # type: ignore[arg-type]
+    call.last(Prelu(), call.x, slope)
+
+
+def read_mod(call: ReadCall) -> None:
+    call.last(Mod(call.flag("fmod", False)), call.x, call.operand(1))
+
+
+def write_mod(call: WriteCall) -> str:
+    """Of floats with the sign of the divisor, which opset 17 lacks: a - b * floor(a / b)."""
+    if call.op.fmod or check.kind(call.types[0]) != "f":
+        return call.last("Mod", *call.inputs, fmod=int(call.op.fmod))
+    a, b = call.inputs
+    rest = call.part("Mod", a, b, fmod=1)
+    zero = call.number("zero", 0)
+    differs = call.part("Less", call.part("Mul", rest, b), zero)
+    return call.last("Where", differs, call.part("Add", rest, b), rest)
+
+
+def read_bit_shift(call: ReadCall) -> None:
+    direction = call.text("direction").lower()
+    call.refuse_unless(direction in ("left", "right"), f"direction {direction}")
+    call.last(BitShift(direction), call.x, call.operand(1))
+
+
+def write_bit_shift(call: WriteCall) -> str:
+    return call.last("BitShift", *call.inputs, direction=call.op.direction.upper())
+
+
+def read_is_inf(call: ReadCall) -> None:
+    call.last(IsInf(call.flag("detect_negative", True), call.flag("detect_positive", True)), call.x)
+
+
+def write_is_inf(call: WriteCall) -> str:
+    op = call.op
+    return call.last("IsInf", call.x, detect_negative=int(op.negative), detect_positive=int(op.positive))
+
+
+def read_cast(call: ReadCall) -> None:
+    call.ignore("saturate", "round_mode")  # of 8-bit floats
+    call.last(Cast(_dtype(call)), call.x)
+
+
+def read_cast_like(call: ReadCall) -> None:
+    call.ignore("saturate", "round_mode")
+    call.last(Cast(call.type(1).dtype), call.x)
+
+
+def _dtype(call: ReadCall) -> str:
+    """The dtype that attribute ``to`` stands for, by its number or (before opset 6) its name."""
+    from onnx import TensorProto, helper
+
+    to = TensorProto.DataType.Value(call.text("to").upper()) if call.opset < 6 else call.integer("to")
+    try:
+        return helper.tensor_dtype_to_np_dtype(to).name
+    except KeyError:
+        call.fail(f"a cast to type {to}")
+
+
+def write_cast(call: WriteCall) -> str:
+    from onnx import helper
+
+    return call.last("Cast", call.x, to=helper.np_dtype_to_tensor_dtype(np.dtype(call.op.to)))
+
+
+BINARY: dict[str, type[Op]] = {
+    "Add": Add,
+    "Sub": Sub,
+    "Mul": Mul,
+    "Div": Div,
+    "Pow": Pow,
+    "Less": Less,
+    "LessOrEqual": LessEqual,
+    "Greater": Greater,
+    "GreaterOrEqual": GreaterEqual,
+    "Equal": Equal,
+    "And": LogicalAnd,
+    "Or": LogicalOr,
+    "Xor": LogicalXor,
+    "BitwiseAnd": BitwiseAnd,
+    "BitwiseOr": BitwiseOr,
+    "BitwiseXor": BitwiseXor,
+}
+UNARY: dict[str, type[Op]] = {
+    "Not": LogicalNot,
+    "BitwiseNot": BitwiseNot,
+    "IsNaN": IsNan,
+    "Abs": Abs,
+    "Neg": Neg,
+    "Sign": Sign,
+    "Floor": Floor,
+    "Ceil": Ceil,
+    "Round": Round,
+    "Reciprocal": Reciprocal,
+    "Sqrt": Sqrt,
+    "Exp": Exp,
+    "Log": Log,
+    "Erf": Erf,
+    "Sin": Sin,
+    "Cos": Cos,
+    "Tan": Tan,
+    "Asin": Asin,
+    "Acos": Acos,
+    "Atan": Atan,
+    "Sinh": Sinh,
+    "Cosh": Cosh,
+    "Asinh": Asinh,
+    "Acosh": Acosh,
+    "Atanh": Atanh,
+}
+
+IMPORT = {
+    **{kind: read_binary(op) for kind, op in BINARY.items()},
+    **{kind: read_as(op) for kind, op in UNARY.items()},
+    "Sum": read_chain(Add),
+    "Max": read_chain(Maximum),
+    "Min": read_chain(Minimum),
+    "Mean": read_mean,
+    "PRelu": read_prelu,
+    "Mod": read_mod,
+    "BitShift": read_bit_shift,
+    "IsInf": read_is_inf,
+    "Where": read_as(Where),
+    "Cast": read_cast,
+    "CastLike": read_cast_like,
+}
+EXPORT = {
+    **{op.name: write_as(kind) for kind, op in (BINARY | UNARY).items()},
+    "maximum": write_as("Max"),
+    "minimum": write_as("Min"),
+    "prelu": write_as("PRelu"),
+    "mod": write_mod,
+    "bit_shift": write_bit_shift,
+    "is_inf": write_is_inf,
+    "where": write_as("Where"),
+    "cast": write_cast,
+    "identity": write_as("Identity"),
+}
