@@ -53,15 +53,18 @@ class Flatten(Op):
 class Reshape(Op):
     """Gives ``shape``: 0 keeps the extent of that axis, one -1 takes what is left, ``N`` is the batch.
 
-    ``N`` may stand first only and reads as 0; the batch stays the first axis.
+    ``N`` may stand first only and reads as 0; the batch stays the first axis. With ``allowzero`` 0 is an
+    extent like any other.
     """
 
     name: ClassVar[str] = "reshape"
     shape: tuple[int | Literal["N"], ...]
+    allowzero: bool = False
 
     def __post_init__(self) -> None:
         shape = tuple(self.shape)
-        if shape[:1] == (BATCH,):
+        object.__setattr__(self, "allowzero", self.allowzero and 0 in shape)
+        if shape[:1] == (BATCH,) and not self.allowzero:
             shape = (0, *shape[1:])
         if not all(isinstance(d, int) and d >= -1 for d in shape) or shape.count(-1) > 1:
             raise ShapeError(
@@ -69,12 +72,16 @@ class Reshape(Op):
             )
         object.__setattr__(self, "shape", shape)
 
+    def _kept(self, d: int | str) -> bool:
+        """Whether ``d`` stands for the extent that is there."""
+        return d == 0 and not self.allowzero
+
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         (x,) = types
         refused = f"cannot reshape {x} to {list(self.shape)}"
-        if any(d == 0 for d in self.shape[x.rank :]):
+        if any(self._kept(d) for d in self.shape[x.rank :]):
             raise ShapeError(f"{refused}: there is no axis {x.rank} to keep")
-        shape: list[Dim] = [x.shape[i] if d == 0 else d for i, d in enumerate(self.shape)]
+        shape: list[Dim] = [x.shape[i] if self._kept(d) else d for i, d in enumerate(self.shape)]
         left, symbols = _split(x.shape)
         wanted, kept = _split(d for d in shape if d != -1)
         lost = [s for s in symbols if s not in kept]
@@ -94,7 +101,7 @@ class Reshape(Op):
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = arrays
-        return (x.reshape([x.shape[i] if d == 0 else int(d) for i, d in enumerate(self.shape)]),)
+        return (x.reshape([x.shape[i] if self._kept(d) else int(d) for i, d in enumerate(self.shape)]),)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -104,7 +111,9 @@ class Reshape(Op):
         yield Sample(cls((0, 0, 20)), image)
         yield Sample(cls((-1, 120)), image, note="the batch as -1")
         yield Sample(cls((0, 12, -1, 2)), image)
+        yield Sample(cls((-1, 3)), (TensorType((2, 6), "int64"),), note="no batch")
         yield Sample(cls((0, 7, -1)), image, error="divide")
+        yield Sample(cls((0, 2), allowzero=True), (TensorType((3, 2)),), error="6 elements become 0")
         yield Sample(cls((0, 6, 19)), image, error="120 elements become 114")
         yield Sample(cls((120, -1)), image, error="batch")
         yield Sample(cls((2, -1)), image, error="divide")

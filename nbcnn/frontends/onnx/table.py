@@ -9,6 +9,7 @@ from nbcnn.frontends.onnx import (
     constant,
     conv,
     elementwise,
+    index,
     matmul,
     norm,
     pool,
@@ -20,7 +21,20 @@ from nbcnn.frontends.onnx import (
 from nbcnn.frontends.onnx.read import ReadCall
 from nbcnn.frontends.onnx.write import WriteCall
 
-FAMILIES = (conv, pool, norm, elementwise, activation, shape, reduce, matmul, resize, quantise, constant)
+FAMILIES = (
+    conv,
+    pool,
+    norm,
+    elementwise,
+    activation,
+    shape,
+    index,
+    reduce,
+    matmul,
+    resize,
+    quantise,
+    constant,
+)
 
 IMPORT: dict[str, Callable[[ReadCall], None]] = {k: row for f in FAMILIES for k, row in f.IMPORT.items()}
 """ONNX operator -> the function that reads a node of it."""
