@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from nbcnn.lower.model import StepInfo
+    from nbcnn.lower.select import Candidate
 
 
 def explain(
@@ -90,21 +91,23 @@ def _kernels(steps: list[StepInfo]) -> Table:
     numbers = ("MACs", "bytes")
     table = tables.table("node", "op", "kernel", "layout", *numbers, "not taken", right=numbers)
     for step in steps:
-        lost = [
-            f"{c.kernel}: {c.reason or f'{1e6 * (c.seconds or 0):.1f} us estimated'}" for c in step.candidates
-        ]
+        lost = [f"{c.kernel}: {c.reason or _time(c)}" for c in step.candidates]
         work = (tables.count(step.macs), tables.size(step.nbytes))
-        table.add_row(
-            escape(step.node), step.op, step.kernel, step.layout, *work, escape("\n".join(_short(lost)))
-        )
+        taken = step.kernel if step.seconds is None else f"{step.kernel}\n{_time(step)}"
+        table.add_row(escape(step.node), step.op, taken, step.layout, *work, escape("\n".join(_short(lost))))
     return table
 
 
+def _time(taken: StepInfo | Candidate) -> str:
+    """What a kernel was chosen or passed over for."""
+    return f"{1e6 * (taken.seconds or 0):.1f} us {'measured' if taken.measured else 'estimated'}"
+
+
 def _short(lost: list[str]) -> list[str]:
-    """Estimates first; a reason that several kernels give, once."""
+    """Times first; a reason that several kernels give, once."""
     groups: dict[str, list[str]] = {}
     for text in lost:
         kernel, _, reason = text.partition(": ")
         groups.setdefault(reason, []).append(kernel)
     found = [f"{', '.join(kernels)}: {reason}" for reason, kernels in groups.items()]
-    return sorted(found, key=lambda line: not line.endswith("estimated"))
+    return sorted(found, key=lambda line: not line.endswith(("estimated", "measured")))

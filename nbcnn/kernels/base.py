@@ -239,6 +239,9 @@ class Kernel:
     takes_constants: ClassVar[bool] = False
     """Whether data operands that are weights need not begin with the batch."""
 
+    on_trial: ClassVar[bool] = False
+    """Whether its speed must be measured on the machine, against its rivals: an estimate does not hold."""
+
     def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
         """Why this kernel cannot serve ``site``, or None when it can."""
         raise NotImplementedError

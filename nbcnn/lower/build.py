@@ -10,9 +10,10 @@ from nbcnn.errors import OptionError
 from nbcnn.ir.graph import Graph
 from nbcnn.kernels.base import Emit, Store
 from nbcnn.kernels.cpu import kernels
+from nbcnn.lower import assign, trial
 from nbcnn.lower.model import Model
 from nbcnn.lower.plan import kernel_specs, lower
-from nbcnn.lower.select import REFERENCE, batch_axis, select
+from nbcnn.lower.select import REFERENCE, batch_axis, contests
 from nbcnn.lower.taps import add_taps
 from nbcnn.options import CompileOptions
 from nbcnn.runtime import codecache
@@ -43,7 +44,8 @@ def compile_graph(
     target = target or detect()
     threads = options.threads or default_threads()
     options = replace(options, threads=threads)
-    choices = add_taps(graph, select(graph, kernels(), target, options), kernels(), target, options)
+    rivals = trial.measure(contests(graph, kernels(), target, options), target, options)
+    choices = add_taps(graph, assign.assign(rivals), kernels(), target, options)
     slow = [f"{c.site.name} ({c.site.op.name})" for c in choices if c.kernel is REFERENCE]
     if slow:
         warnings.warn(

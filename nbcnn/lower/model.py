@@ -14,7 +14,7 @@ from nbcnn.ir.graph import Graph
 from nbcnn.ir.types import BATCH, Dim, TensorType
 from nbcnn.kernels.base import PythonStep, Step, View
 from nbcnn.lower.plan import Lowered, Memory
-from nbcnn.lower.select import Candidate, Choice
+from nbcnn.lower.select import REFERENCE, Candidate, Choice
 from nbcnn.runtime import driver
 from nbcnn.runtime.program import ROW, Plan, Program, PythonCall
 from nbcnn.target import Target
@@ -25,7 +25,10 @@ CONVERSION = "layout"
 
 @dataclass(frozen=True)
 class StepInfo:
-    """One row of `Model.explain`: a step, its work at the plan's batch, and the kernels that lost."""
+    """One row of `Model.explain`: a step, its work at the plan's batch, and the kernels that lost.
+
+    ``seconds`` is what the kernel was chosen for, ``measured`` or estimated; see `Candidate`.
+    """
 
     index: int
     node: str
@@ -37,6 +40,8 @@ class StepInfo:
     macs: int
     nbytes: int
     candidates: tuple[Candidate, ...]
+    seconds: float | None = None
+    measured: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,8 @@ class Model:
                     step.macs if native else 0,
                     step.nbytes if native else 0,
                     choice.candidates if choice else (),
+                    choice.seconds if choice and choice.kernel is not REFERENCE else None,
+                    choice.measured if choice else False,
                 )
             )
         return rows

@@ -72,7 +72,7 @@ def lower(graph: Graph, choices: list[Choice], emit: Emit) -> Plan:
         for name, value in graph.outputs.items()
     }
     notes = Lowered(tuple(steps), values, offsets, report, kept)
-    return _encode(steps, offsets, emit, arena, results, notes)
+    return encode(steps, offsets, emit, arena, results, notes)
 
 
 def _peak_of(purpose: str, spans: memory.Lifetimes, steps: int) -> int:
@@ -102,14 +102,15 @@ def _arena_buffers(step: Step | PythonStep) -> list[Buffer]:
     return [b for b in buffers if b.place == "arena"]
 
 
-def _encode(
+def encode(
     steps: list[Step | PythonStep],
     offsets: dict[Buffer, int],
     emit: Emit,
     arena: int,
     results: dict[str, tuple[tuple[int, ...], str]],
-    notes: Lowered,
+    notes: Lowered | None = None,
 ) -> Plan:
+    """The plan of ``steps`` with its buffers at ``offsets`` of an arena of ``arena`` bytes."""
     kernels: list[int] = []
     args: list[int] = []
     starts: list[int] = []

@@ -38,33 +38,69 @@ REFERENCE = Reference()
 
 @dataclass(frozen=True)
 class Candidate:
-    """A kernel that was looked at: its estimated seconds at batch 1, or why it cannot serve."""
+    """A kernel that was looked at: its seconds at batch 1, or why it cannot serve.
+
+    ``measured``: on this machine, on all threads of a call; else estimated, on one.
+    """
 
     kernel: str
     seconds: float | None
     reason: str | None
+    measured: bool = False
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A kernel that can serve a site, and its seconds at batch 1, estimated or measured."""
+
+    kernel: Kernel
+    seconds: float
+    measured: bool = False
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A site, the kernels that can serve it, and those that refused."""
+
+    site: Site
+    offers: tuple[Offer, ...]
+    refused: tuple[Candidate, ...]
+
+    @property
+    def cheapest(self) -> Offer:
+        """The offer of fewest seconds; the reference where there is none."""
+        return min(self.offers, key=lambda o: o.seconds, default=Offer(REFERENCE, float("inf")))
+
+    def won_by(self, winner: Offer) -> Choice:
+        """The choice of ``winner``, one of the offers."""
+        lost = [Candidate(o.kernel.name, o.seconds, None, o.measured) for o in self.offers if o is not winner]
+        return Choice(self.site, winner.kernel, (*lost, *self.refused), winner.seconds, winner.measured)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The kernel of a site and the candidates that lost."""
+    """The kernel of a site, its seconds as a candidate has them, and the candidates that lost."""
 
     site: Site
     kernel: Kernel
     candidates: tuple[Candidate, ...]
+    seconds: float
+    measured: bool = False
 
 
-def select(graph: Graph, table: tuple[Kernel, ...], target: Target, options: CompileOptions) -> list[Choice]:
-    """A kernel for every node; a fused body that no kernel takes whole is served node by node."""
+def contests(
+    graph: Graph, table: tuple[Kernel, ...], target: Target, options: CompileOptions
+) -> list[Contest]:
+    """The kernels that can serve each node; a fused body that none takes whole is served node by node."""
     batch = batch_axis(graph)
-    choices = []
+    found = []
     for node in graph.nodes:
-        whole = choose(site_of(graph, node), batch, table, target, options)
-        if whole.kernel is REFERENCE and isinstance(node.op, Fused):
-            choices += [choose(s, batch, table, target, options) for s in parts_of(graph, node)]
+        whole = contest(site_of(graph, node), batch, table, target, options)
+        if not whole.offers and isinstance(node.op, Fused):
+            found += [contest(s, batch, table, target, options) for s in parts_of(graph, node)]
         else:
-            choices.append(whole)
-    return choices
+            found.append(whole)
+    return found
 
 
 def batch_axis(graph: Graph) -> Dim:
@@ -73,18 +109,18 @@ def batch_axis(graph: Graph) -> Dim:
     return BATCH if BATCH in leading or not leading else leading[0]
 
 
-def choose(
+def contest(
     site: Site, batch: Dim, table: tuple[Kernel, ...], target: Target, options: CompileOptions
-) -> Choice:
-    """The cheapest kernel that does not refuse ``site``; the reference when all do."""
-    best, price, candidates = REFERENCE, float("inf"), []
+) -> Contest:
+    """Which kernels of ``table`` can serve ``site``, and why the others cannot."""
+    offers, refused = [], []
     for kernel in table:
         reason = _unvectorised(site, batch, kernel) or kernel.refuse(site, target, options)
-        seconds = None if reason else kernel.cost(site, target)
-        candidates.append(Candidate(kernel.name, seconds, reason))
-        if seconds is not None and seconds < price:
-            best, price = kernel, seconds
-    return Choice(site, best, tuple(c for c in candidates if c.kernel != best.name))
+        if reason:
+            refused.append(Candidate(kernel.name, None, reason))
+        else:
+            offers.append(Offer(kernel, kernel.cost(site, target)))
+    return Contest(site, tuple(offers), tuple(refused))
 
 
 def _unvectorised(site: Site, batch: Dim, kernel: Kernel) -> str | None:

@@ -10,7 +10,7 @@ from nbcnn.errors import OptionError, nearest
 from nbcnn.ir.graph import Graph, Node
 from nbcnn.ir.types import TensorType
 from nbcnn.kernels.base import Kernel, Site
-from nbcnn.lower.select import Choice, batch_axis, choose, parts_of
+from nbcnn.lower.select import Choice, batch_axis, contest, parts_of
 from nbcnn.ops.fused import Body, Fused
 from nbcnn.options import CompileOptions
 from nbcnn.target import Target
@@ -34,7 +34,8 @@ def add_taps(
                 for value in wanted.intersection(part.outputs):
                     site = _leading_to(choice.site, part, value)
                     same = choice.kernel.refuse(site, target, options) is None
-                    found.append(choose(site, batch, (choice.kernel,) if same else table, target, options))
+                    rivals = contest(site, batch, (choice.kernel,) if same else table, target, options)
+                    found.append(rivals.won_by(rivals.cheapest))
                     made.add(value)
     if missing := sorted({*options.taps} - made):
         raise OptionError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -70,7 +71,7 @@ class Geometry:
         shared = sparsity.block if sparsity else 1
         block = 4 if shared % 4 == 0 and conv.channels // conv.groups % 4 == 0 else 1
         walk = (conv.kernel, conv.stride, conv.dilation, top, left)
-        limits = (block, target.lanes, target.registers, 3 * target.l1 // 2)
+        limits = (block, target.lanes, target.registers, 7 * target.l1 // 6)
         return cls(c, conv.channels, conv.groups, h, w, oh, ow, *walk, *limits)  # type: ignore[arg-type]
 
     @property
@@ -121,9 +122,9 @@ class Geometry:
 
     @property
     def chunk(self) -> int:
-        """Channels whose pixels for a block fill the panel."""
-        size = self.taps * self.nv * F32 * self.lanes
-        return min(max(self.panel // size, 1), self.channels)
+        """Channels whose pixels for a block fit into the panel; all chunks are alike."""
+        fitting = max(self.panel // (self.taps * self.nv * F32 * self.lanes), 1)
+        return -(-self.channels // -(-self.channels // fitting))
 
     @property
     def chunks(self) -> int:
@@ -134,6 +135,7 @@ class SparseConv(Kernel):
     """Any convolution whose weight the pass ``sparsify`` marked, over planes."""
 
     name = "sparse"
+    on_trial = True
 
     def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
         found = epilogue.parse(site, "conv2d")
@@ -243,11 +245,11 @@ def entries(
     ``reach`` is the distance in bytes of what two channels read.
     """
     key = ("weights", "sparse", weight, geometry.chunk, geometry.block, geometry.mode, reach, flip)
-    names = ("starts", "offsets", "values")
-    if (*key, "starts") not in store.arrays:
-        for name, array in zip(names, _entries(weight, geometry, reach, flip), strict=True):
-            store.get((*key, name), lambda made=array: made)
-    starts, offsets, values = (store.arrays[(*key, name)] for name in names)
+    made = cache(lambda: _entries(weight, geometry, reach, flip))
+    starts, offsets, values = (
+        store.get((*key, name), lambda i=i: made()[i])
+        for i, name in enumerate(("starts", "offsets", "values"))
+    )
     return starts, offsets, values
 
 
