@@ -13,7 +13,7 @@ from nbcnn.ir.types import TensorType
 
 @dataclass(frozen=True, slots=True)
 class Sparsity:
-    """Where the zeros of a conv2d or dense weight lie; the pass ``sparsify`` finds it out.
+    """Where the zeros of the weight of a convolution or dense layer lie; the pass ``sparsify`` finds it out.
 
     ``zeros`` is the share of zero elements. ``block`` consecutive output channels (1, 4, 8 or 16) share one
     set of stored positions: those where at least one of the block is not zero, hardly any of them zeros.

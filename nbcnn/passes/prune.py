@@ -17,7 +17,7 @@ keeps at least one unit.
 ``keep`` names layers that stay as they are, by name, shell pattern or the words first, last and depthwise.
 ``layers`` gives layers a share of their own, whether kept or not; the first name that fits counts, and the
 rest are pruned to ``sparsity`` together. With ``threshold`` in place of a share every unit of a lower score
-goes. Layers are conv2d and dense, those inside fused nodes too, and are named as their nodes. It works on
+goes. Layers are convolutions and dense, those inside fused nodes too, and are named as their nodes. It works on
 the weights as they are: before `fuse-conv-bn` those that were trained, behind it those that run.
 """
 
@@ -47,7 +47,7 @@ Pruned = Iterator[tuple[Layer, np.ndarray]]
 
 @dataclass(frozen=True)
 class Prune(Pass):
-    """Masks on the weights of conv2d and dense layers: a share of ``sparsity`` zeros in a pattern."""
+    """Masks on the weights of convolutions and dense layers: a share of ``sparsity`` zeros in a pattern."""
 
     name: ClassVar[str] = "prune"
     contract: ClassVar = Lossy(metric="output_error", bound=math.inf)

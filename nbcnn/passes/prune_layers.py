@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from nbcnn.errors import OptionError, nearest
 from nbcnn.ir import Graph
-from nbcnn.ops.conv2d import Conv2d
+from nbcnn.ops.conv import Conv
 from nbcnn.ops.dense import Dense
 from nbcnn.passes import fusing
 
@@ -19,7 +19,7 @@ WORDS = ("first", "last", "depthwise")
 
 @dataclass(frozen=True)
 class Layer:
-    """A weight that conv2d or dense layers multiply by, of ``shape`` [O, C/groups, KH, KW] or [O, I].
+    """A weight that convolutions or dense layers multiply by, of ``shape`` [O, C/groups, KH, KW] or [O, I].
 
     ``names`` are those of the layers that read it and of the graph's nodes that they stand in; the first of
     the latter is ``node``. Output channels fall into ``groups``, those of every reader.
@@ -46,11 +46,11 @@ class Layer:
 
 
 def layers(graph: Graph) -> list[Layer]:
-    """Every weight of a conv2d or dense layer, those inside fused nodes too, in the order of the graph."""
+    """Every weight of a convolution or dense layer, those inside fused nodes too, in the order of the graph."""
     found: dict[str, Layer] = {}
     for node in graph.nodes:
         for part in fusing.parts(node):
-            if not isinstance(part.op, Conv2d | Dense) or not graph.is_weight(weight := part.weights[0]):
+            if not isinstance(part.op, Conv | Dense) or not graph.is_weight(weight := part.weights[0]):
                 continue
             shape = graph.weight(weight).type.extents()
             layer = found.get(weight) or Layer(weight, node.name, (), shape, 1)
@@ -75,5 +75,11 @@ def chosen(layers: list[Layer], names: Iterable[str], words: bool = False) -> di
         found[name] = [x for x in layers if any(fnmatchcase(own, name) for own in x.names)]
         if not found[name]:
             known = [own for x in layers for own in x.names] + list(WORDS if words else ())
-            raise OptionError(f"no conv2d or dense layer is called '{name}'{nearest(name, known)}")
+            raise OptionError(f"no convolution or dense layer is called '{name}'{nearest(name, known)}")
     return found
+
+
+def macs(graph: Graph, layer: Layer) -> int:
+    """Multiply-accumulates, at batch 1, of the nodes that read the layer's weight."""
+    readers = {node.name: node for node, _ in graph.readers(layer.weight)}
+    return sum(graph.work(node).macs for node in readers.values())

@@ -97,7 +97,7 @@ def found(array: np.ndarray, groups: int = 1) -> Sparsity:
     kept = (array != 0).reshape(*array.shape[:2], -1)
     count = int(np.count_nonzero(kept))
     zeros = (kept.size - count) / kept.size
-    room = count * FILL
+    room = min(count * FILL, kept.size - 1)  # a pattern that stores everything says nothing
     blocks = [p for p in PATTERNS.values() if p.block > 1 and len(kept) // groups % p.block == 0]
     block = max((p.block for p in blocks if _stored_in_blocks(kept, p.block) <= room), default=1)
     pattern = "unstructured"

@@ -267,7 +267,7 @@ def test_options_that_make_no_sense(options, message):
             {"sparsity": 0.5, "pattern": "1x4", "keep": ["last"]},
             "layer 'c1': 1x4 needs a multiple of 4 output channels in each of its 4 groups, it has 2;",
         ),
-        (chain(3, 8), {"sparsity": 0.5, "keep": ["c"]}, "no conv2d or dense layer is called 'c'"),
+        (chain(3, 8), {"sparsity": 0.5, "keep": ["c"]}, "no convolution or dense layer is called 'c'"),
         (chain(3, 8), {"sparsity": 0.5, "keep": ["frist"]}, "called 'frist'; did you mean 'first'?"),
         (chain(3, 8), {"layers": {"c00": 0.5}}, "called 'c00'; did you mean 'c0'?"),
     ],

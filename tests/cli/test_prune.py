@@ -1,0 +1,108 @@
+"""What ``nbcnn prune`` makes of its options, prints and writes; the pass is tested in tests/passes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import nbcnn
+from nbcnn.passes.prune_report import rows
+
+
+def zeros(path) -> dict[str, int]:
+    return {row.layer: row.zeros for row in rows(nbcnn.load(path)) if row.zeros}
+
+
+def test_it_prints_each_layer_and_writes_the_model(cli, tmp_path) -> None:
+    result = cli("prune", "digits", "--sparsity", "0.75", "--pattern", "1x4", "-o", tmp_path / "d.yaml")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "prune{sparsity=0.75, pattern=1x4}" in result.stdout
+    graph = nbcnn.load(tmp_path / "d.yaml")
+    for row in rows(graph):
+        (line,) = (line for line in result.stdout.splitlines() if line.split()[:1] == [row.layer])
+        assert f"{row.elements:,}" in line
+        assert ("75.0%" in line and "1x4" in line) == row.masked == bool(row.zeros)
+    masked = [row for row in rows(graph) if row.masked]
+    assert masked
+    for row in masked:
+        assert (row.zeros, row.pattern) == (0.75 * row.elements, "1x4")
+        assert row.macs_left == row.macs // 4
+    dense, sparse = tmp_path / "dense.yaml", tmp_path / "d.safetensors"
+    nbcnn.save(nbcnn.load("digits"), dense)
+    assert sparse.stat().st_size < dense.with_suffix(".safetensors").stat().st_size
+
+
+def test_json_and_options(cli, tmp_path) -> None:
+    words = (
+        "--criterion",
+        "random",
+        "--distribution",
+        "erk",
+        "--seed",
+        "3",
+        "--sparsity",
+        "0.5",
+        "--keep",
+        "none",
+    )
+    result = cli("prune", "lenet5", *words, "--layers", "fc1=0.9, conv*=0", "--json")
+    found = json.loads(result.stdout)
+    assert found["model"] == "lenet5"
+    assert found["passes"] == (
+        "prune{sparsity=0.5, criterion=random, distribution=erk, keep=[], layers={fc1=0.9, conv*=0.0}, seed=3}"
+    )
+    layers = {entry["layer"]: entry for entry in found["layers"]}
+    assert layers["fc1"]["zeros"] == round(0.9 * layers["fc1"]["elements"])
+    assert layers["conv1"]["zeros"] == 0
+    assert layers["fc1"]["pattern"] == "unstructured"
+
+
+def test_the_users_weights_and_a_spec(cli, tmp_path) -> None:
+    nbcnn.save(nbcnn.load("lenet5", seed=7), tmp_path / "w.yaml")
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("format: 1\npasses:\n  - prune: {layers: {fc1: 0.5}}\n")
+    weights = tmp_path / "w.safetensors"
+    cli("prune", "lenet5", "--spec", spec, "--weights", weights, "-o", tmp_path / "o.yaml")
+    fc1 = nbcnn.load("lenet5", seed=7).weight("fc1.weight")
+    assert zeros(tmp_path / "o.yaml") == {"fc1": round(0.5 * fc1.array.size)}
+    got = nbcnn.load(tmp_path / "o.yaml").weight("fc1.weight")
+    assert (got.array[got.mask] == fc1.array[got.mask]).all()
+
+
+def test_an_onnx_file_has_the_zeros(cli, tmp_path) -> None:
+    onnx = pytest.importorskip("onnx")
+    cli("prune", "lenet5", "--sparsity", "0.9", "--keep", "last", "-o", tmp_path / "o.onnx")
+    found = {i.name: onnx.numpy_helper.to_array(i) for i in onnx.load(tmp_path / "o.onnx").graph.initializer}
+    assert (found["fc1.weight"] == 0).mean() == pytest.approx(0.9, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "words, says",
+    [
+        ((), "option 'sparsity': is missing"),
+        (("--sparsity", "1"), "option 'sparsity': must be from 0 to below 1, got 1"),
+        (
+            ("--sparsity", "0.5", "--pattern", "2:4", "--keep", ""),
+            "layer 'conv1' and 1 more: 2:4 needs a multiple of 4 input channels, it has 1",
+        ),
+        (("--sparsity", "0.5", "--pattern", "1x4", "--keep", ""), "4 output channels, it has 6"),
+        (("--sparsity", "0.9", "--pattern", "4:8"), "must be 0.5 for 4:8, got 0.9"),
+        (("--sparsity", "0.5", "--keep", "firts"), "is called 'firts'; did you mean 'first'?"),
+        (("--sparsity", "0.5", "--layers", "con1=0.5"), "is called 'con1'; did you mean 'conv1'?"),
+        (("--layers", "conv1"), "--layers takes LAYER=SHARE"),
+        (("--layers", "conv1=[1"), "--layers takes LAYER=SHARE"),
+        (("--layers", "conv1=much"), "option 'layers.conv1': "),
+        (("--spec", "none.yaml"), "none.yaml"),
+        (("--spec", "s.yaml", "--sparsity", "0.5"), "--sparsity has no place beside --spec"),
+        (("--sparsity", "0.5", "--criterion", "best"), "option 'criterion': unknown 'best'"),
+    ],
+)
+def test_refusals(fails, words, says) -> None:
+    assert says in fails("prune", "lenet5", *words)
+
+
+def test_a_name_of_another_kind_of_file(cli, tmp_path) -> None:
+    result = cli("prune", "lenet5", "--sparsity", "0.5", "-o", tmp_path / "o.txt")
+    assert result.exit_code == 2
+    assert "must end in .yaml" in result.stderr
