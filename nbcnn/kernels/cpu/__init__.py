@@ -26,6 +26,8 @@ KERNELS = (
     "views:Parts",
     "transpose:Transpose",
     "resize:Resize",
+    "pad:PadPixels",
+    "pad:PadAround",
     "repeat:Repeat",
     "depth_space:DepthSpace",
     "reduce:Reduce",
