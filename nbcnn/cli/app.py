@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import nbcnn
-from nbcnn.cli import bench, bisect, cache, explain, optimize, run, show
+from nbcnn.cli import bench, bisect, cache, explain, optimize, prune, run, show
 from nbcnn.cli import list as list_
 from nbcnn.cli.common import SETTINGS
 from nbcnn.errors import NbcnnError
@@ -89,6 +89,7 @@ app.command("optimize", context_settings=SETTINGS)(optimize.optimize)
 app.command("explain", context_settings=SETTINGS)(explain.explain)
 app.command("run")(run.run)
 app.command("bench", context_settings=SETTINGS)(bench.bench)
+app.command("prune")(prune.prune)
 app.command("bisect", context_settings=SETTINGS)(bisect.bisect)
 app.add_typer(cache.app, name="cache")
 
