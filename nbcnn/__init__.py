@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nbcnn.api import compile, load, optimize, save, to_onnx
+    from nbcnn.api import compile, from_onnx, load, optimize, save, to_onnx
     from nbcnn.errors import NbcnnError
     from nbcnn.ir.graph import Graph
     from nbcnn.lower.model import Model
@@ -21,13 +21,25 @@ _HOMES = {
     "save": "nbcnn.api",
     "optimize": "nbcnn.api",
     "compile": "nbcnn.api",
+    "from_onnx": "nbcnn.api",
     "to_onnx": "nbcnn.api",
     "Graph": "nbcnn.ir.graph",
     "Model": "nbcnn.lower.model",
     "NbcnnError": "nbcnn.errors",
 }
 
-__all__ = ["Graph", "Model", "NbcnnError", "__version__", "compile", "load", "optimize", "save", "to_onnx"]
+__all__ = [
+    "Graph",
+    "Model",
+    "NbcnnError",
+    "__version__",
+    "compile",
+    "from_onnx",
+    "load",
+    "optimize",
+    "save",
+    "to_onnx",
+]
 
 
 def __getattr__(name: str) -> Any:

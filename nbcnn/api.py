@@ -10,6 +10,9 @@ from nbcnn import resources
 from nbcnn.errors import OptionError, nearest
 
 if TYPE_CHECKING:
+    import numpy as np
+    from onnx import ModelProto
+
     from nbcnn.ir.graph import Graph
     from nbcnn.lower.model import Model
 
@@ -21,14 +24,19 @@ def load(
     shapes: Mapping[str, int] | None = None,
     seed: int = 0,
 ) -> Graph:
-    """The graph of a model: a name (``resnet50``, see `nbcnn list`) or the path of a YAML file.
+    """The graph of a model: a name (``resnet50``, see `nbcnn list`) or the path of a YAML or ONNX file.
 
     ``weights`` is a safetensors file that takes the place of the model's own; ``shapes`` binds
     symbolic extents such as ``{"H": 224}``; ``seed`` draws weights for a model without a file.
+    An ONNX file has its own weights.
     """
     from nbcnn.frontends import yaml_model
 
     path = resources.find("graphs", model)
+    if path.suffix == ".onnx":
+        if weights is not None:
+            raise OptionError(f"weights: {path} is an ONNX file, which holds its own")
+        return from_onnx(path, shapes=shapes)
     return yaml_model.load(path, weights=Path(weights) if weights else None, shapes=shapes, seed=seed)
 
 
@@ -40,12 +48,34 @@ def save(graph: Graph, path: str | Path) -> None:
     yaml_writer.save(graph, Path(path))
 
 
-def to_onnx(graph: Graph, path: str | Path) -> None:
-    """Write ``graph`` to ``path`` as an ONNX model (opset 17, any batch); needs ``nbcnn[onnx]``."""
+def from_onnx(
+    model: str | Path | bytes | ModelProto,
+    *,
+    shapes: Mapping[str, int] | None = None,
+    constants: Mapping[str, np.ndarray] | None = None,
+) -> Graph:
+    """The graph of an ONNX model, opset 6 to the newest; needs ``nbcnn[onnx]``.
+
+    ``model`` is a path, the bytes of a file, or an ``onnx.ModelProto``. The first extent of the inputs may
+    stay open and is the batch ``N``; ``shapes`` binds it and the others by the names they have in the file.
+    ``constants`` gives inputs that are the same in every call, such as the shape that a Reshape reads.
+    Raises ModelFileError that lists every node that cannot be served.
+    """
+    from nbcnn.frontends.onnx import importer
+
+    return importer.load(model, shapes=shapes, constants=constants)
+
+
+def to_onnx(graph: Graph, path: str | Path, *, opset: int | None = None) -> None:
+    """Write ``graph`` to ``path`` as an ONNX model for any batch; needs ``nbcnn[onnx]``.
+
+    The opset is 17, or higher where an operator needs it, or ``opset``. Raises NbcnnError where an operator
+    cannot be told in it.
+    """
     from nbcnn.frontends.onnx import exporter
 
     _check(graph)
-    exporter.export(graph, Path(path))
+    exporter.export(graph, Path(path), opset)
 
 
 def optimize(graph: Graph, passes: Any = "default", **options: Any) -> Graph:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class NbcnnError(Exception):
@@ -11,18 +11,27 @@ class NbcnnError(Exception):
 
     ``where`` is a prefix such as ``model.yaml:12:5`` and ``node`` names the graph node at fault;
     both are added as the error travels outwards, so that ops need not know in which file they stand.
+    ``details`` are further lines, for what is one mistake in several places.
     """
 
-    def __init__(self, message: str, *, node: str | None = None, where: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        node: str | None = None,
+        where: str | None = None,
+        details: Sequence[str] = (),
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.node = node
         self.where = where
+        self.details = tuple(details)
 
     def __str__(self) -> str:
         node = f"node '{self.node}': " if self.node else ""
         where = f"{self.where}: " if self.where else ""
-        return f"{where}{node}{self.message}"
+        return "\n  ".join([f"{where}{node}{self.message}", *self.details])
 
 
 class ShapeError(NbcnnError):

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import nbcnn
-from nbcnn.cli import bench, bisect, cache, explain, optimize, prune, run, show
+from nbcnn.cli import bench, bisect, cache, explain, export, import_, optimize, run, show
 from nbcnn.cli import list as list_
 from nbcnn.cli.common import SETTINGS
 from nbcnn.errors import NbcnnError
@@ -36,7 +36,7 @@ class Verbs(TyperGroup):
                 sys.stdout.flush()
                 return result
             except NbcnnError as error:
-                _say("error", str(error))
+                _say("error", *str(error).split("\n  "))
                 raise typer.Exit(MISTAKE) from None
             except MemoryError as error:
                 _say("error", f"not enough memory: {error}")
@@ -74,7 +74,8 @@ def top(
 ) -> None:
     """Optimise, run and benchmark convolutional networks.
 
-    MODEL is the name of a model that comes with nbcnn (see nbcnn list) or the path of a YAML file.
+    MODEL is the name of a model that comes with nbcnn (see nbcnn list) or the path of a YAML
+    or ONNX file.
 
     \b
     Example:
@@ -88,6 +89,8 @@ app.command("show")(show.show)
 app.command("optimize", context_settings=SETTINGS)(optimize.optimize)
 app.command("explain", context_settings=SETTINGS)(explain.explain)
 app.command("run")(run.run)
+app.command("import")(import_.import_)
+app.command("export", context_settings=SETTINGS)(export.export)
 app.command("bench", context_settings=SETTINGS)(bench.bench)
 app.command("prune")(prune.prune)
 app.command("bisect", context_settings=SETTINGS)(bisect.bisect)
@@ -103,5 +106,6 @@ def _warn(message: Warning | str, *_: Any, **__: Any) -> None:
     _say("warning", str(message))
 
 
-def _say(what: str, text: str) -> None:
-    typer.echo(f"{what}: {' '.join(text.splitlines())}", err=True)
+def _say(what: str, text: str, *details: str) -> None:
+    lines = [f"{what}: {text}", *(f"  {detail}" for detail in details)]
+    typer.echo("\n".join(" ".join(line.splitlines()) for line in lines), err=True)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nbcnn.ir.graph import Graph
     from nbcnn.lower.model import Model
 
-ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A name (see nbcnn list) or a YAML file.")]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A name (see nbcnn list), a YAML or ONNX file.")]
 
 Passes = Annotated[
     str,

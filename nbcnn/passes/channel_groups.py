@@ -93,7 +93,7 @@ class Channels:
         """``gone`` without what would leave a value no channel: the last in ``order`` (by unit) stays."""
         gone = gone.copy()
         for units in self.units.values():
-            if gone[units].all():
+            if len(units) and gone[units].all():
                 gone[max(units.tolist(), key=lambda unit: (order[unit], -unit))] = False
         return gone
 

@@ -13,6 +13,7 @@ import numpy as np
 from nbcnn.errors import GraphError, ModelFileError
 from nbcnn.frontends.onnx.proto import package
 from nbcnn.frontends.onnx.table import EXPORT
+from nbcnn.frontends.onnx.versions import converted
 from nbcnn.frontends.onnx.write import OPSET, WriteCall
 from nbcnn.ir.graph import Graph, Node
 from nbcnn.ir.types import TensorType
@@ -28,15 +29,17 @@ INLINE_BYTES = 2**31 - 2**24
 """Weights above this are written beside the model: protobuf holds 2 GiB, and the nodes need some."""
 
 
-def export(graph: Graph, path: Path) -> None:
-    """Write ``graph`` to ``path`` as an ONNX model of opset 17, with the batch ``N`` left open.
+def export(graph: Graph, path: Path, opset: int | None = None) -> None:
+    """Write ``graph`` to ``path`` as an ONNX model (opset 17, or ``opset``), with the batch ``N`` left open.
 
     Fused nodes become the nodes of their bodies, masked weights hold their zeros, dropout is gone;
     inputs and outputs keep their names. A model above 2 GB has its weights in ``path`` + ``.data``.
-    Files appear whole or not at all. Raises NbcnnError without the ``onnx`` package or where ``path``
-    cannot be written.
+    Files appear whole or not at all. Raises NbcnnError without the ``onnx`` package, where ``path``
+    cannot be written, or where an operator cannot be told in ``opset``.
     """
     model = to_model(graph)
+    if opset is not None and opset != OPSET:
+        model = converted(model, opset)
     if path.is_dir():
         raise ModelFileError("is a folder, not a file", where=str(path))
     try:

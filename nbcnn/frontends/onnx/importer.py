@@ -8,7 +8,7 @@ are read when they are first used; those in files of their own are mapped, not l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +35,8 @@ MEMORY = "model in memory"
 class NotConstant(ModelFileError):
     """Nodes need values as constants that are, or are computed from, the inputs ``inputs``."""
 
-    def __init__(self, message: str, *, inputs: set[str]) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, inputs: set[str], details: Sequence[str] = ()) -> None:
+        super().__init__(message, details=details)
         self.inputs = inputs
 
 
@@ -94,8 +94,10 @@ class _Reader:
         self._read_all(graph)
         if self.failures:
             many = len(self.failures)
-            message = "\n  ".join([f"{many} node{'s' * (many > 1)} cannot be read:", *self.failures])
-            raise NotConstant(message, inputs=self.wanted) if self.wanted else ModelFileError(message)
+            message = f"{many} node{'s' * (many > 1)} cannot be read:"
+            if self.wanted:
+                raise NotConstant(message, inputs=self.wanted, details=self.failures)
+            raise ModelFileError(message, details=self.failures)
         outputs = {o.name: o.name for o in graph.output}
         if len(outputs) < len(graph.output):
             raise ModelFileError("two outputs bear the same name")

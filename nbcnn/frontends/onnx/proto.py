@@ -35,6 +35,7 @@ def package() -> Any:
         import onnx.inliner
         import onnx.numpy_helper
         import onnx.shape_inference
+        import onnx.version_converter
     except ImportError:
         raise NbcnnError("ONNX files need the package onnx: pip install 'nbcnn[onnx]'") from None
     return onnx
