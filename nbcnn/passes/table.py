@@ -30,6 +30,7 @@ PASSES: dict[str, str] = {
     "spatial-avg-pool": "spatial_avg_pool:SpatialAvgPool",
     "separate-convs": "separate_convs:SeparateConvs",
     "prune": "prune:Prune",
+    "prune-channels": "prune_channels:PruneChannels",
     "sparsify": "sparsify:Sparsify",
     "swap-activation": "swap_activation:SwapActivation",
 }

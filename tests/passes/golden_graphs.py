@@ -117,6 +117,12 @@ def prune(b: Builder) -> Graph:
     return b.graph(b("fc", Dense(3), b("flat", Flatten(), b("mean", GlobalAvgPool(), y))))
 
 
+def prune_channels(b: Builder) -> Graph:
+    x = b("first", Conv2d(16, (3, 3), padding=(1, 1, 1, 1)), b.input(3, 6, 6))
+    x = b("act", Relu(), b("sum", Add(), b("inner", Conv2d(16, (1, 1)), x), x))
+    return b.graph(b("fc", Dense(3), b("flat", Flatten(), b("mean", GlobalAvgPool(), x))))
+
+
 def sparsify(b: Builder) -> Graph:
     kept = np.repeat(b.rng.random((2, 4, 3, 3)) < 0.25, 4, axis=0)
     b.weight("blocks", b.rng.normal(size=kept.shape) * kept)
@@ -146,6 +152,7 @@ GRAPHS: dict[str, Callable[[Builder], Graph]] = {
     "spatial-avg-pool": spatial_avg_pool,
     "separate-convs": separate_convs,
     "prune": prune,
+    "prune-channels": prune_channels,
     "sparsify": sparsify,
     "swap-activation": swap_activation,
 }

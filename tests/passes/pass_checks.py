@@ -63,6 +63,7 @@ def example(name: str) -> Pass:
 
 _NEEDED = {
     "prune": {"sparsity": 0.4, "keep": []},
+    "prune-channels": {"ratio": 0.9},
     "swap-activation": {"old": "relu", "new": "silu"},
 }
 
