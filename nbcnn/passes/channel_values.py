@@ -64,6 +64,8 @@ def _parts(graph: Graph, node: Node, op: Split, found: dict[str, np.ndarray]) ->
 
 def _constant(graph: Graph, node: Node, found: dict[str, np.ndarray]) -> np.ndarray | None:
     op = node.op
+    if "float" not in graph.type(node.output).dtype:
+        return None  # what follows computes in floats
     if isinstance(op, Binary):
         return _both(graph, node, op, found)
     x = found[node.data[0]]
@@ -73,7 +75,7 @@ def _constant(graph: Graph, node: Node, found: dict[str, np.ndarray]) -> np.ndar
         norm = of_norm(graph, node)
         return np.where(norm.scale == 0, norm.shift, norm.scale * x + norm.shift)
     if isinstance(op, Activation):
-        return np.asarray(op.apply(x), float)
+        return np.asarray(op.reference(x)[0], float)
     if isinstance(op, Pad):
         return x if not any(op.padding) else np.where(x == op.value, x, np.nan)
     if isinstance(op, AvgPool):
@@ -124,7 +126,7 @@ def _both(graph: Graph, node: Node, op: Binary, found: dict[str, np.ndarray]) ->
             own = array.reshape(-1)
         operands.append(np.broadcast_to(own, (count,)))
     a, b = operands
-    made = np.array(op.apply(a, b), float)
+    made = np.array(op.reference(a, b)[0], float)
     made[np.isnan(a) | np.isnan(b)] = np.nan
     if isinstance(op, Mul):
         made[(a == 0) | (b == 0)] = 0.0
