@@ -19,7 +19,9 @@ def import_(
         typer.Option(metavar="NAME=NUMBER,...", help="Numbers for open extents, such as height=224."),
     ] = None,
 ) -> None:
-    """Turn an ONNX file into a model file: YAML, and its weights as safetensors.
+    """Turn an ONNX file into a model file.
+
+    Writes YAML, and beside it the weights as safetensors.
 
     Every operator that is not served is listed, with its name, attributes and the reason. Other verbs
     take ONNX files as they are.

@@ -11,7 +11,7 @@ import pytest
 from nbcnn.bench.remote import environment
 from nbcnn.cli import run as run_verb
 
-VERBS = [("list",), ("show",), ("run",), ("bench",), ("bisect",), ("cache",)]
+VERBS = [("list",), ("show",), ("run",), ("import",), ("export",), ("bench",), ("bisect",), ("cache",)]
 INNER = [("cache", "show"), ("cache", "warm"), ("cache", "clear")]
 
 
