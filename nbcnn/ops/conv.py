@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -20,9 +21,13 @@ from nbcnn.ir.op import Op, Param
 from nbcnn.ir.types import Dim, TensorType
 from nbcnn.ops import check, rounding, window
 
+CONVS = ("conv1d", "conv2d", "conv3d")
+"""The YAML words of the convolutions."""
 
+
+@dataclass(frozen=True)
 class Conv(Op):
-    """Base of the convolutions: frozen dataclasses with these fields.
+    """Base of the convolutions: they have these fields.
 
     The weight is [channels, C/groups, *kernel].
     """

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -21,9 +22,13 @@ from nbcnn.ir.op import Op, Param
 from nbcnn.ir.types import Dim, TensorType
 from nbcnn.ops import check, rounding, window
 
+TRANSPOSED = ("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+"""The YAML words of the transposed convolutions."""
 
+
+@dataclass(frozen=True)
 class ConvTranspose(Op):
-    """Base of the transposed convolutions: frozen dataclasses with these fields.
+    """Base of the transposed convolutions: they have these fields.
 
     The weight is [C, channels/groups, *kernel].
     """

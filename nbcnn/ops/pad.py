@@ -58,13 +58,16 @@ class Pad(Op):
         pairs = zip(self.padding[: len(self.axes)], self.padding[len(self.axes) :], strict=True)
         return {axis % x.rank: pair for axis, pair in zip(self.axes, pairs, strict=True) if any(pair)}
 
-    def plane(self, x: TensorType) -> tuple[int, int, int, int] | None:
-        """(top, left, bottom, right) where ``value`` is put around planes of images; None for all else."""
-        around = self.around(x)
-        if x.rank != 4 or self.mode != "constant" or min(self.padding) < 0 or not around.keys() <= {2, 3}:
+    def plane(self, x: TensorType) -> tuple[int, ...] | None:
+        """What is put before each axis behind the channels, then behind each, where it is ``value``.
+
+        None where that is not all that this does.
+        """
+        around, axes = self.around(x), range(2, x.rank)
+        if not axes or self.mode != "constant" or min(self.padding) < 0 or not around.keys() <= set(axes):
             return None
-        (top, bottom), (left, right) = (around.get(axis, (0, 0)) for axis in (2, 3))
-        return top, left, bottom, right
+        sides = [around.get(axis, (0, 0)) for axis in axes]
+        return (*(before for before, _ in sides), *(behind for _, behind in sides))
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         (x,) = types

@@ -26,6 +26,7 @@ import numpy as np
 
 from nbcnn.ir import Graph, Node, Op, Rewriter
 from nbcnn.ops.batch_norm import BatchNorm
+from nbcnn.ops.conv_transpose import ConvTranspose
 from nbcnn.passes import prune_patterns
 from nbcnn.passes.fusing import other_uses
 
@@ -203,7 +204,7 @@ def _before_norm(graph: Graph, layer: Node, affine: Affine) -> Changed:
 
 
 def _hides_a_shift(graph: Graph, layer: Node) -> str | None:
-    if layer.op.name == "conv_transpose2d":
+    if isinstance(layer.op, ConvTranspose):
         return f"the outputs of '{layer.name}' see different numbers of taps: a shift is not one bias"
     pads = layer.op.pads(graph.type(layer.data[0])) if hasattr(layer.op, "pads") else ()  # type: ignore[attr-defined]
     return f"a shift would not reach the padding of '{layer.name}'" if any(pads) else None
@@ -226,12 +227,12 @@ def _scaled(weight: np.ndarray, factor: np.ndarray) -> Changed:
 
 def _over_outputs(op: Op, weight: np.ndarray, vector: np.ndarray) -> np.ndarray:
     """A number for each output channel, shaped to multiply the weight."""
-    return _grouped(op, weight, vector) if op.name == "conv_transpose2d" else _leading(weight, vector)
+    return _grouped(op, weight, vector) if isinstance(op, ConvTranspose) else _leading(weight, vector)
 
 
 def _over_inputs(op: Op, weight: np.ndarray, vector: np.ndarray) -> np.ndarray:
     """A number for each input channel, shaped to multiply the weight."""
-    return _leading(weight, vector) if op.name == "conv_transpose2d" else _grouped(op, weight, vector)
+    return _leading(weight, vector) if isinstance(op, ConvTranspose) else _grouped(op, weight, vector)
 
 
 def _leading(weight: np.ndarray, vector: np.ndarray) -> np.ndarray:

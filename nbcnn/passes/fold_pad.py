@@ -16,21 +16,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from nbcnn.errors import ShapeError
 from nbcnn.ir import Graph, Node, Op, Rewriter
 from nbcnn.ops.activation import Elu, Tanh
-from nbcnn.ops.conv2d import Conv2d
+from nbcnn.ops.conv import Conv
 from nbcnn.ops.pad import Pad
 from nbcnn.ops.pool import AvgPool, MaxPool
+from nbcnn.ops.pool_window import PoolWindow
 from nbcnn.passes import fusing
 from nbcnn.passes.base import EXACT, Pass
 
 
 @dataclass(frozen=True)
 class FoldPad(Pass):
-    """pad, then conv2d, avg_pool, max_pool or another pad: one node."""
+    """pad, then a convolution, avg_pool, max_pool or another pad: one node."""
 
     name: ClassVar[str] = "fold-pad"
     contract: ClassVar = EXACT
@@ -76,15 +77,17 @@ def _folded(graph: Graph, pad: Node, node: Node) -> Op | str | None:
     """What ``node`` becomes; why it cannot be; None for what never takes in a pad."""
     assert isinstance(pad.op, Pad)
     op, v = node.op, pad.op.value
-    if not isinstance(op, Pad | Conv2d | AvgPool | MaxPool):
+    if not isinstance(op, Pad | Conv | AvgPool | MaxPool):
         return None
     margin = pad.op.plane(graph.type(pad.data[0]))
     if margin is None:
         return f"'{pad.name}' does not put numbers around planes"
     if isinstance(op, Pad) and op.value != v:
         return f"'{pad.name}' pads with {v:g}, '{node.name}' with {op.value:g}"
-    if isinstance(op, Conv2d | AvgPool) and v != 0:
+    if isinstance(op, Conv | AvgPool) and v != 0:
         return f"'{pad.name}' pads with {v:g}, and {op.name} with zeros"
+    if isinstance(op, MaxPool) and op.indices:
+        return f"'{node.name}' tells where its maxima stand in the padded plane"
     if isinstance(op, MaxPool) and not v <= (bound := least(graph, pad.data[0])):
         known = f"at least {bound:g}" if math.isfinite(bound) else "anything"
         return f"'{pad.name}' pads with {v:g}, and '{pad.data[0]}' may be {known}: a maximum would see it"
@@ -92,9 +95,12 @@ def _folded(graph: Graph, pad: Node, node: Node) -> Op | str | None:
     own = op.plane(padded) if isinstance(op, Pad) else op.pads(padded)
     if own is None:
         return f"'{node.name}' does not put numbers around planes"
-    top, left, bottom, right = (a + b for a, b in zip(margin, own, strict=True))
-    axes = {"axes": (-2, -1)} if isinstance(op, Pad) else {}
-    folded = replace(op, padding=(top, left, bottom, right), **axes)
+    fields: dict[str, Any] = {"padding": tuple(a + b for a, b in zip(margin, own, strict=True))}
+    if isinstance(op, Pad):
+        fields["axes"] = tuple(range(2 - padded.rank, 0))
+    elif isinstance(op, PoolWindow):
+        fields["kernel"] = op.at(padded).kernel  # its length tells how many axes the padding is for
+    folded = replace(op, **fields)
     if isinstance(folded, AvgPool):
         if any(own) and not folded.count_include_pad:
             return f"'{node.name}' does not count its own padding, but the zeros of '{pad.name}'"

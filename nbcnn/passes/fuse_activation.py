@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from nbcnn.ir import Rewriter
+from nbcnn.ops.conv import CONVS
 from nbcnn.passes import fusing
 from nbcnn.passes.base import EXACT, Pass
 
-CARRIERS = frozenset({"conv2d", "dense", "batch_norm", "add", "mul"})
+CARRIERS = frozenset({*CONVS, "dense", "batch_norm", "add", "mul"})
 
 
 @dataclass(frozen=True)
 class FuseActivation(Pass):
-    """conv2d, dense, batch_norm, add, mul or fused, then an activation: one fused node."""
+    """A convolution, dense, batch_norm, add, mul or fused, then an activation: one fused node."""
 
     name: ClassVar[str] = "fuse-activation"
     contract: ClassVar = EXACT

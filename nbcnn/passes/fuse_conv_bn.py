@@ -14,19 +14,21 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from nbcnn.ir import Rewriter
+from nbcnn.ops.conv import CONVS
+from nbcnn.ops.conv_transpose import TRANSPOSED
 from nbcnn.passes import affine
 from nbcnn.passes.base import REASSOCIATES, Pass
 
 _KIND = affine.Kind(
     lambda _, node: node.data[0] if node.op.name == "batch_norm" else None,
     affine.of_norm,
-    frozenset({"conv2d", "conv_transpose2d", "dense"}),
+    frozenset({*CONVS, *TRANSPOSED, "dense"}),
 )
 
 
 @dataclass(frozen=True)
 class FuseConvBn(Pass):
-    """conv2d, conv_transpose2d or dense beside a batch_norm: one layer with a bias."""
+    """A convolution, transposed or not, or dense beside a batch_norm: one layer with a bias."""
 
     name: ClassVar[str] = "fuse-conv-bn"
     contract: ClassVar = REASSOCIATES

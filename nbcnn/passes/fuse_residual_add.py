@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from nbcnn.ir import Graph, Node, Rewriter
+from nbcnn.ops.conv import CONVS
 from nbcnn.passes import fusing
 from nbcnn.passes.base import EXACT, Pass
 
 
 @dataclass(frozen=True)
 class FuseResidualAdd(Pass):
-    """conv2d (fused or not), then an add of two values of one type: one fused node."""
+    """A convolution (fused or not), then an add of two values of one type: one fused node."""
 
     name: ClassVar[str] = "fuse-residual-add"
     contract: ClassVar = EXACT
@@ -48,7 +49,7 @@ class FuseResidualAdd(Pass):
 
 def _takes_an_addition(node: Node) -> bool:
     ops = [n.op.name for n in fusing.parts(node)]
-    return ops[0] == "conv2d" and "add" not in ops
+    return ops[0] in CONVS and "add" not in ops
 
 
 def _obstacle(graph: Graph, conv: Node, reader: Node, add: Node) -> str | None:

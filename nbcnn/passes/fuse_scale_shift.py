@@ -17,6 +17,8 @@ from typing import ClassVar
 import numpy as np
 
 from nbcnn.ir import Graph, Node, Rewriter
+from nbcnn.ops.conv import CONVS
+from nbcnn.ops.conv_transpose import TRANSPOSED
 from nbcnn.passes import affine
 from nbcnn.passes.affine import Affine
 from nbcnn.passes.base import REASSOCIATES, Pass
@@ -24,7 +26,7 @@ from nbcnn.passes.base import REASSOCIATES, Pass
 
 @dataclass(frozen=True)
 class FuseScaleShift(Pass):
-    """mul or add of a constant per channel beside conv2d, dense, batch_norm: the layer alone."""
+    """mul or add of a constant per channel beside a convolution, dense, batch_norm: the layer alone."""
 
     name: ClassVar[str] = "fuse-scale-shift"
     contract: ClassVar = REASSOCIATES
@@ -56,4 +58,4 @@ def _read(graph: Graph, node: Node) -> Affine | str:
     return Affine(np.ones_like(vector), vector)
 
 
-_KIND = affine.Kind(_operand, _read, frozenset({"conv2d", "conv_transpose2d", "dense", "batch_norm"}))
+_KIND = affine.Kind(_operand, _read, frozenset({*CONVS, *TRANSPOSED, "dense", "batch_norm"}))

@@ -24,7 +24,7 @@ from typing import ClassVar
 import numpy as np
 
 from nbcnn.ir import Graph, Node, Rewriter, Weight
-from nbcnn.ops.conv2d import Conv2d
+from nbcnn.ops.conv import Conv
 from nbcnn.ops.dense import Dense
 from nbcnn.ops.fused import Body, Fused
 from nbcnn.ops.split import Split
@@ -35,7 +35,7 @@ from nbcnn.passes.base import REASSOCIATES, Pass
 
 @dataclass(frozen=True)
 class MergeConvs(Pass):
-    """conv2d or dense layers of one input and form, none wider than ``most``: one layer, and a split."""
+    """Like convolutions or dense layers of one input, at most ``most`` channels each: one layer, a split."""
 
     name: ClassVar[str] = "merge-convs"
     contract: ClassVar = REASSOCIATES
@@ -46,7 +46,7 @@ class MergeConvs(Pass):
         groups: dict[Hashable, list[Node]] = {}
         for node in graph.nodes:
             main = fusing.parts(node)[0]
-            if isinstance(main.op, Conv2d | Dense):
+            if isinstance(main.op, Conv | Dense):
                 groups.setdefault((main.op.name, main.data), []).append(node)
         for nodes in groups.values():
             alike: dict[Hashable, list[Node]] = {}
@@ -64,8 +64,8 @@ class MergeConvs(Pass):
 def _form(graph: Graph, node: Node, most: int) -> Hashable:
     """What layers that can be merged have in common, or why this one cannot be merged with any."""
     main, *rest = fusing.parts(node)
-    assert isinstance(main.op, Conv2d | Dense)
-    if isinstance(main.op, Conv2d) and main.op.groups != 1:
+    assert isinstance(main.op, Conv | Dense)
+    if isinstance(main.op, Conv) and main.op.groups != 1:
         return f"'{node.name}' is grouped"
     if main.op.channels > most:
         return f"{main.op.channels} channels are more than {most}: alone it fills its vectors"
@@ -79,7 +79,7 @@ def _form(graph: Graph, node: Node, most: int) -> Hashable:
     if len(trainable) > 1:
         return f"weights of '{node.name}' are trained in part"
     op = replace(main.op, channels=1, bias=True)
-    if isinstance(op, Conv2d):
+    if isinstance(op, Conv):
         op = replace(op, padding=op.pads(graph.type(main.data[0])))
     return op, rest[0].op if rest else None, trainable.pop()
 

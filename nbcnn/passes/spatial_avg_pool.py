@@ -14,7 +14,8 @@ and averages what it used to skip (ResNet-D's shortcut). What varies within a ce
 let ``--verify`` tell the difference of the outputs. A cell that hangs over the end of the plane averages
 what there is of it.
 
-Fused nodes are left alone: it goes before the fusing passes. Refused are dilated windows.
+Fused nodes are left alone: it goes before the fusing passes. Refused are dilated convolutions, and
+max pools that tell where their maxima stand.
 """
 
 from __future__ import annotations
@@ -58,12 +59,14 @@ class SpatialAvgPool(Pass):
 
 def _max_pool(rw: Rewriter, node: Node, op: MaxPool) -> bool:
     """Whether to go on: False once the limit on rewrites is reached."""
-    if op.dilation != (1, 1):
-        rw.refuse(node.name, f"an average pool has no dilation, and this is {op.dilation}")
+    if op.indices:
+        rw.refuse(node.name, "it tells where its maxima stand")
         return True
     if not rw.begin(node.name, f"max_pool {_by(op.kernel)} to avg_pool"):
         return False
-    rw.replace(node.name, AvgPool(op.kernel, op.stride, op.padding, op.ceil_mode), node.inputs)
+    rw.replace(
+        node.name, AvgPool(op.kernel, op.stride, op.padding, op.ceil_mode, dilation=op.dilation), node.inputs
+    )
     return True
 
 
@@ -136,5 +139,5 @@ def _folded(
     return fold(old.array).astype(old.array.dtype), mask
 
 
-def _by(pair: window.Pair) -> str:
-    return f"{pair[0]}x{pair[1]}"
+def _by(numbers: tuple[int, ...]) -> str:
+    return "x".join(map(str, numbers))

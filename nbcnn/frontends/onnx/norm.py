@@ -85,11 +85,10 @@ def _spanning(call: ReadCall, slot: int, axes: tuple[int, ...]) -> str:
     span = tuple(call.shape(0)[a] for a in axes)
     if call.shape(slot) == span:
         return call.operand(slot)
-    array = call.array(slot)
-    open_ = [d for d in span if isinstance(d, str)]
-    call.refuse_unless(not open_, f"normalised along the open extent {open_}")
+    array, numbers = call.array(slot), [d for d in span if isinstance(d, int)]
+    call.refuse_unless(len(numbers) == len(span), f"normalised along an open extent of {call.type(0)}")
     try:
-        return call.constant(np.broadcast_to(array, span))
+        return call.constant(np.broadcast_to(array, numbers))
     except ValueError:
         call.fail(f"operand {slot} {call.type(slot)} does not broadcast over {list(span)}")
 

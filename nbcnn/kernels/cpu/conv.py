@@ -22,12 +22,10 @@ from nbcnn.kernels.base import Arg, Emit, Kernel, Layout, Site, Step, View, nhwc
 from nbcnn.kernels.cpu import epilogue, packing
 from nbcnn.kernels.cpu.epilogue import Epilogue
 from nbcnn.kernels.cpu.tiles import choose_order, choose_tile
-from nbcnn.ops.conv import Conv
+from nbcnn.ops.conv import CONVS, Conv
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
-
-CONVS = ("conv1d", "conv2d", "conv3d")
 
 HALO_CHANNELS = 4
 """Images of at most so many channels are read with a border: their vectors would be mostly padding."""
