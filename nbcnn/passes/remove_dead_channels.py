@@ -59,6 +59,7 @@ def _once(rw: Rewriter) -> bool:
         live[reading.units[reading.needed]] = True
     dead = channels.spare(read & ~live, live)
     _refuse(rw, channels, dead)
+    _refuse_numbers(rw, channels, readings)
     dead &= channels.free
     gone, more = np.zeros_like(dead), True
     for name in [node.name for node in reversed(graph.nodes)]:
@@ -82,6 +83,22 @@ def _refuse(rw: Rewriter, channels: Channels, dead: np.ndarray) -> None:
             if axis.role == "filters" and stay:
                 why = f"{len(stay)} of {len(axis.units)} channels are dead, but {channels.locked[stay[0]]}"
                 rw.refuse(name, why)
+
+
+def _refuse_numbers(rw: Rewriter, channels: Channels, readings: list[_Reading]) -> None:
+    """Name the layers that keep channels because they cannot take a number in."""
+    varies, keeper = np.zeros(len(channels.group), bool), {}
+    for reading in readings:
+        unknown = np.isnan(reading.values)
+        varies[reading.units[reading.needed & unknown]] = True
+        for unit in reading.units[reading.needed & ~unknown].tolist():
+            keeper.setdefault(unit, reading.node.name)
+    for name, axes in channels.along.items():
+        for axis in axes:
+            found = [unit for unit in axis.units.tolist() if unit in keeper and not varies[unit]]
+            if axis.role == "filters" and found:
+                why = f"padding or groups keep it from the bias of '{keeper[found[0]]}'"
+                rw.refuse(name, f"{len(found)} of {len(axis.units)} channels are a number each, but {why}")
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,28 @@ def test_a_number_that_meets_padding_is_needed():
     build = Pruned()
     y = build("act", Sigmoid(), dead(build, Conv2d(4, 3), build.input(4, 5, 5)))
     graph = build.graph(build("read", Conv2d(2, 3, padding=1), y))
-    assert apply(RemoveDeadChannels(), graph)[0] is graph
+    after, record = apply(RemoveDeadChannels(), graph)
+    assert after is graph
+    why = "1 of 4 channels are a number each, but padding or groups keep it from the bias of 'read'"
+    assert refusals(record) == {"dead": why}
+
+
+def test_filters_that_prune_masked_are_gone_after_the_default_pipeline():
+    build = Builder("float64")
+    x = build.input(3, 8, 8)
+    for i, kernel in enumerate((3, 1, 1)):
+        x = build(f"conv{i}", Conv2d(8, kernel, bias=False), x)
+        x = build(f"act{i}", Relu(), build(f"norm{i}", BatchNorm(), x))
+    graph = build.graph(build("fc", Dense(4), build("flat", Flatten(), build("mean", GlobalAvgPool(), x))))
+    masked = optimized(graph, "prune{sparsity=0.5, pattern=channel, keep=[last]}")
+    after = optimized(masked)
+    assert [w.type.shape for name, w in after.weights.items() if w.type.rank > 1] == [
+        (4, 3, 3, 3),
+        (4, 4, 1, 1),
+        (4, 4, 1, 1),
+        (4, 4),
+    ]
+    same_values(masked, after, 1e-11)
 
 
 @settings(max_examples=100, deadline=None)
