@@ -255,6 +255,7 @@ class Prelu(Binary):
     """x, or slope * x below 0; the slope broadcasts to the shape of x."""
 
     name: ClassVar[str] = "prelu"
+    kinds: ClassVar[str] = check.FLOATS
     operands: ClassVar[tuple[str, ...]] = ("x", "slope")
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:

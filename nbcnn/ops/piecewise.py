@@ -29,9 +29,9 @@ class Clip(Activation):
 
     def apply(self, x: np.ndarray) -> np.ndarray:
         if self.min is not None:
-            x = np.maximum(x, _within(x.dtype, self.min))
+            x = np.maximum(x, within(x.dtype, self.min))
         if self.max is not None:
-            x = np.minimum(x, _within(x.dtype, self.max))
+            x = np.minimum(x, within(x.dtype, self.max))
         return x
 
     def slope(self) -> float:
@@ -48,7 +48,7 @@ class Clip(Activation):
         yield from (cls(), cls(0.0), cls(None, 0.5), cls(-1.0, 0.1), cls(2.0, 1.0))
 
 
-def _within(dtype: np.dtype, bound: float) -> np.generic:
+def within(dtype: np.dtype, bound: float) -> np.generic:
     """``bound`` as a number of ``dtype``, the nearest one there is."""
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)

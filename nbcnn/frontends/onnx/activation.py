@@ -24,7 +24,7 @@ from nbcnn.ops.activation import (
     Tanh,
 )
 from nbcnn.ops.arithmetic import Maximum, Minimum
-from nbcnn.ops.piecewise import Clip, Shrink, ThresholdedRelu
+from nbcnn.ops.piecewise import Clip, Shrink, ThresholdedRelu, within
 from nbcnn.ops.reshape import Reshape
 from nbcnn.ops.smooth import Celu, Mish, Selu, Softplus, Softsign
 from nbcnn.ops.softmax import Hardmax, LogSoftmax, Softmax
@@ -83,7 +83,7 @@ _UNBOUNDED = float(np.finfo(np.float32).max)
 
 def write_clip(call: WriteCall) -> str:
     low, high = (
-        "" if bound is None else call.number(name, bound)
+        "" if bound is None else call.constant(name, np.array(within(np.dtype(call.types[0].dtype), bound)))
         for name, bound in (("min", call.op.min), ("max", call.op.max))
     )
     return call.last("Clip", call.x, *((low, high) if high else (low,) if low else ()))

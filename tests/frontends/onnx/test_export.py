@@ -62,7 +62,7 @@ def test_every_operator_has_a_row() -> None:
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("sample", GOOD, ids=label)
 def test_operator(sample: Sample, batch: int, operands, tmp_path) -> None:
-    arrays = operands(sample.op, sample.types, batch)
+    arrays = operands(sample.op, sample.types, batch, sample.ranges)
     graph = one_node(sample.op, sample.types, arrays)
     export(graph, tmp_path / "one.onnx")
     results = infer(tmp_path / "one.onnx", dict(zip(graph.inputs, arrays, strict=False)))
