@@ -136,10 +136,12 @@ def _add_constants(graph: Graph, reader: Site | str, state: Layouts) -> None:
     """Weights that are read as data become constant buffers in their plain layout."""
     for value in (reader,) if isinstance(reader, str) else reader.data:
         if value not in state.values and graph.is_weight(value):
-            array = graph.weight(value).array
-            state.types[value] = graph.type(value)
+            array, type_, batch = graph.weight(value).array, graph.type(value), state.emit.batch
+            state.types[value] = type_
             buffer = Buffer(value, array.nbytes, "constant", array=array)
-            state.values[value] = [View(buffer, PLAIN, array.size, array.size)]
+            # A constant may hold one image for each of a batch that is a number.
+            each = array.size // batch if batch and type_.shape[:1] == (batch,) else array.size
+            state.values[value] = [View(buffer, PLAIN, each, each)]
 
 
 def _lower(choice: Choice, state: Layouts) -> None:
