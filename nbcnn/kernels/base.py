@@ -8,7 +8,7 @@ writes, and finally emits steps: a compiled function and its argument block.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -239,6 +239,9 @@ class Kernel:
     takes_constants: ClassVar[bool] = False
     """Whether data operands that are weights need not begin with the batch."""
 
+    takes_indices: ClassVar[bool] = False
+    """Whether operands or results may be integers, int32 or int64, in their plain order."""
+
     on_trial: ClassVar[bool] = False
     """Whether its speed must be measured on the machine, against its rivals: an estimate does not hold."""
 
@@ -266,7 +269,9 @@ class Kernel:
         """For each output the view of an operand that already holds it, or None where it is computed."""
         return (None,) * len(site.outputs)
 
-    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+    def steps(
+        self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit
+    ) -> Sequence[Step | PythonStep]:
         """The calls that compute ``outs``."""
         raise NotImplementedError
 

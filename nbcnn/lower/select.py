@@ -128,7 +128,7 @@ def _unvectorised(site: Site, batch: Dim, kernel: Kernel) -> str | None:
     if not site.op.variadic and len(site.data) > len(site.op.operands):
         return "its weights are computed at run time"
     for type_ in (*site.in_types, *site.out_types):
-        if type_.dtype != "float32":
+        if type_.dtype != "float32" and not (kernel.takes_indices and type_.dtype in ("int32", "int64")):
             return f"kernels compute in float32, not {type_.dtype}"
     fixed = site.constants if kernel.takes_constants else ()
     moving = (t for v, t in zip(site.data, site.in_types, strict=True) if v not in fixed)

@@ -90,7 +90,7 @@ def _key(sites: list[tuple[Site, Kernel]], emit: Emit) -> str:
     parts: list[object] = [emit.target, emit.options.threads, platform.node()]
     for site, kernel in sites:
         ins, outs = _views(site, kernel, emit)
-        specs = [codecache.key(step.kernel, emit.target) for step in kernel.steps(site, ins, outs, emit)]
+        specs = [codecache.key(step.kernel, emit.target) for step in _steps(site, kernel, ins, outs, emit)]
         zeros = [w.sparsity for _, w in site.weights]
         parts.append((repr(site.op), site.in_types, zeros, specs))
     return hashlib.sha256(repr(parts).encode()).hexdigest()
@@ -117,9 +117,16 @@ def _views(site: Site, kernel: Kernel, emit: Emit) -> tuple[tuple[View, ...], tu
     return ins, outs
 
 
+def _steps(
+    site: Site, kernel: Kernel, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit
+) -> list[Step]:
+    """The steps of a kernel but for those in Python, which trials have no operands for."""
+    return [step for step in kernel.steps(site, ins, outs, emit) if isinstance(step, Step)]
+
+
 def _timed(sites: list[tuple[Site, Kernel]], emit: Emit) -> list[float]:
     """The least seconds of each kernel at its site, over several rounds."""
-    groups = [kernel.steps(site, *_views(site, kernel, emit), emit) for site, kernel in sites]
+    groups = [_steps(site, kernel, *_views(site, kernel, emit), emit) for site, kernel in sites]
     steps: list[Step | PythonStep] = [step for group in groups for step in group]
     offsets, arena = _places(groups)
     context = Context(encode(steps, offsets, emit, arena, {}))

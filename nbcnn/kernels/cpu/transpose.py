@@ -35,14 +35,20 @@ class Transpose(Kernel):
         )
 
     def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
-        """As the same image if its pixels stay where they are (channel shuffle), else as readers like it."""
+        """As the same image if its pixels stay where they are (channel shuffle); else so that the axis whose
+        elements follow each other stays that one, as channels or as the last axis, where that is possible."""
         (layout,), (result,) = ins, site.out_types
         if layout.kind == "nhwc":
             view = moves.nominal(layout, result)
             axes = self._axes(site, view, view)
             if axes is not None and all(a.source == a.target for a in axes if a.source >= moves.FAR):
                 return (layout,)
-        return (moves.layout_for(result, (PLAIN,)),)
+        perm = site.op.perm  # type: ignore[attr-defined]
+        fast = perm.index(len(perm) - 1 if layout == PLAIN else 1)
+        compact = moves.layout_for(result, (PLAIN,))
+        if fast == 1 and result.extents()[1] >= moves.FEW_CHANNELS:
+            return (nhwc(result),)
+        return (PLAIN if layout == PLAIN or fast == len(perm) - 1 else compact,)
 
     def within(self, site: Site, ins: tuple[View, ...], target: Target) -> tuple[View | None, ...]:
         (source,), (result,) = ins, site.out_types
