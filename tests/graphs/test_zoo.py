@@ -39,9 +39,13 @@ IMAGENET = {
 """Published parameters and 10^9 multiply-accumulates of the classifiers with a thousand classes."""
 
 OTHERS = {
+    "clip_cnn": 747_733,
     "digit_scenes": 164_942,
+    "text_cnn": 5_990_402,
+    "tiny_yolo": 8_852_366,  # of the 8,858,734 numbers in Darknet's file, 6,368 are means and variances
+    "unet": 31_037_698,
 }
-"""Parameters of the models that do not classify."""
+"""Parameters of the models for texts, clips, masks and boxes; published ones of the last two."""
 
 STATE_DICTS = {path.stem: path for path in (Path(__file__).parent / "state_dicts").glob("*.txt")}
 """What torchvision and timm call the weights; written by benchmarks/state_dicts.py."""

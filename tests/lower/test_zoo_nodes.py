@@ -18,7 +18,7 @@ from nbcnn.lower.build import compile_graph
 from nbcnn.options import CompileOptions
 from nbcnn.target import detect
 
-SMALL = ("lenet5", "digits", "mnist_cnn", "cifar_cnn", "cifar_sepconv")
+SMALL = ("lenet5", "digits", "mnist_cnn", "cifar_cnn", "cifar_sepconv", "digit_scenes", "text_cnn")
 ZOO = [pytest.param(n, marks=() if n in SMALL else pytest.mark.slow) for n in resources.names("graphs")]
 
 

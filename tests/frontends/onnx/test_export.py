@@ -18,9 +18,19 @@ onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 
 GOOD = [s for name in ops.OPS for s in ops.get(name).samples() if s.error is None]
-BIG = {"alexnet", "densenet121", "googlenet", "resnet50", "vgg16"}
+MIDDLING = {"mobilenet_v1", "mobilenet_v2", "resnet18", "squeezenet1_1"}
+SMALL = {
+    "cifar_cnn",
+    "cifar_sepconv",
+    "digit_masks",
+    "digit_scenes",
+    "digits",
+    "lenet5",
+    "mnist_cnn",
+    "text_cnn",
+}
 ZOO = [
-    pytest.param(name, marks=pytest.mark.slow if name in BIG else ())
+    pytest.param(name, marks=() if name in SMALL | MIDDLING else pytest.mark.slow)
     for name in resources.names("graphs")
 ]  # fmt: skip
 

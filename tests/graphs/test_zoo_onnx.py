@@ -1,0 +1,60 @@
+"""Every model of the zoo through ONNX: ONNX Runtime agrees, and what is read back is what was written."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import nbcnn
+from nbcnn import resources
+from nbcnn.debug.inputs import seeded
+from nbcnn.ir import Graph
+from nbcnn.ops.fused import Fused
+
+pytest.importorskip("onnx")
+ort = pytest.importorskip("onnxruntime")
+
+SMALL = (
+    "cifar_cnn",
+    "cifar_sepconv",
+    "digit_masks",
+    "digit_scenes",
+    "digits",
+    "lenet5",
+    "mnist_cnn",
+    "text_cnn",
+)
+ZOO = [pytest.param(n, marks=() if n in SMALL else pytest.mark.slow) for n in resources.names("graphs")]
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_there_and_back(name: str, tmp_path) -> None:
+    graph, file = nbcnn.load(name), tmp_path / "model.onnx"
+    nbcnn.to_onnx(graph, file)
+    inputs = seeded(graph)
+    session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    wanted = dict(zip(names, session.run(None, inputs), strict=True))
+    got = nbcnn.compile(graph).run(inputs)
+    assert got.keys() == wanted.keys()
+    for key, want in wanted.items():
+        assert np.ptp(want) > 0
+        np.testing.assert_allclose(got[key], want, rtol=0, atol=1e-4 * abs(want).max())
+
+    again = nbcnn.from_onnx(file)
+    assert again.inputs == graph.inputs
+    assert again.weights.keys() == graph.weights.keys()
+    for key, weight in graph.weights.items():
+        np.testing.assert_array_equal(again.weight(key).array, weight.array)
+    assert form(again) == form(graph)
+    back = nbcnn.compile(again).run(inputs)
+    for key, value in got.items():
+        np.testing.assert_allclose(back[key], value, rtol=0, atol=1e-5 * abs(value).max())
+
+
+def form(graph: Graph) -> list[tuple[str, ...]]:
+    """What the default passes make of ``graph``: the operators of each node, in order."""
+    nodes = nbcnn.optimize(graph).nodes
+    return [
+        tuple(part.op.name for part in (n.op.body.nodes if isinstance(n.op, Fused) else [n])) for n in nodes
+    ]
