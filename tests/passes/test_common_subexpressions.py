@@ -110,3 +110,14 @@ def test_graphs_twice_over_become_one(graph):
     twice = Graph.build("twice", graph.inputs, [*graph.nodes, *copies], graph.weights, outputs)
     after, _ = apply(CommonSubexpressions(), twice)
     assert len(after.nodes) <= len(graph.nodes)
+
+
+def test_constants_of_the_second_go_with_it():
+    build = Builder()
+    x = build.input(3, 4, 4)
+    shift = build.rng.standard_normal((3, 1, 1)).astype(np.float32)
+    a = build("one", Add(), x, build.weight("shift", shift))
+    b = build("two", Add(), x, build.weight("again", shift))
+    after, _ = apply(CommonSubexpressions(), build.graph({"y": build("both", Mul(), a, b)}))
+    assert nodes(after) == [("one", "add", ("x", "shift")), ("both", "mul", ("one", "one"))]
+    assert list(after.weights) == ["shift"]
