@@ -2,7 +2,7 @@
 
     f(op(x)): the same values, one node fewer that reads and writes memory
 
-for ``op`` a convolution, dense layer, batch norm that was not folded away, addition, multiplication, or a
+for ``op`` a convolution, dense layer, batch norm that was not folded away, arithmetic on two values, or a
 fused node of these that does not end in an activation already. Refused when anything else needs the value
 before the activation.
 """
@@ -14,15 +14,17 @@ from typing import ClassVar
 
 from nbcnn.ir import Rewriter
 from nbcnn.ops.conv import CONVS
+from nbcnn.ops.conv_transpose import TRANSPOSED
 from nbcnn.passes import fusing
 from nbcnn.passes.base import EXACT, Pass
 
-CARRIERS = frozenset({*CONVS, "dense", "batch_norm", "add", "mul"})
+ARITHMETIC = frozenset({"add", "sub", "mul", "div", "minimum", "maximum", "prelu"})
+CARRIERS = ARITHMETIC | {*CONVS, *TRANSPOSED, "dense", "batch_norm"}
 
 
 @dataclass(frozen=True)
 class FuseActivation(Pass):
-    """A convolution, dense, batch_norm, add, mul or fused, then an activation: one fused node."""
+    """A convolution, dense, batch_norm, arithmetic or fused, then an activation: one fused node."""
 
     name: ClassVar[str] = "fuse-activation"
     contract: ClassVar = EXACT

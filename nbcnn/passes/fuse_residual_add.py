@@ -16,6 +16,7 @@ from typing import ClassVar
 
 from nbcnn.ir import Graph, Node, Rewriter
 from nbcnn.ops.conv import CONVS
+from nbcnn.ops.conv_transpose import TRANSPOSED
 from nbcnn.passes import fusing
 from nbcnn.passes.base import EXACT, Pass
 
@@ -49,7 +50,7 @@ class FuseResidualAdd(Pass):
 
 def _takes_an_addition(node: Node) -> bool:
     ops = [n.op.name for n in fusing.parts(node)]
-    return ops[0] in CONVS and "add" not in ops
+    return ops[0] in (*CONVS, *TRANSPOSED) and "add" not in ops
 
 
 def _obstacle(graph: Graph, conv: Node, reader: Node, add: Node) -> str | None:

@@ -16,9 +16,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from nbcnn.ir.graph import Node
 from nbcnn.ir.weight import Weight
-from nbcnn.kernels.base import Arg, Emit, Kernel, Layout, Site, Step, View, nhwc, round_up
+from nbcnn.kernels.base import Arg, Emit, Kernel, Layout, Site, Step, Store, View, nhwc, round_up
 from nbcnn.kernels.cpu import epilogue, packing
 from nbcnn.kernels.cpu.epilogue import Epilogue
 from nbcnn.kernels.cpu.tiles import choose_order, choose_tile
@@ -88,7 +90,7 @@ def product_step(
     nr = nv * target.lanes
     groups = filters.groups
     per_group = filters.shape[0] // groups
-    packed = packing.panels(filters.weight, filters.shape, groups, nr, filters.flip, store)
+    packed = filters.packed(nr, store)
     biases = packing.vectors(filters.bias, groups, per_group, nr, store)
     a_group = rows.k if groups > 1 else 0
     n_store = per_group if groups > 1 else round_up(per_group, target.lanes)
@@ -146,6 +148,10 @@ class Filters:
         groups, flip = getattr(main.op, "groups", 1), getattr(main.op, "flip", False)
         bias = weights[1] if len(weights) > 1 else None
         return cls(weights[0], bias, tuple(shape), groups, flip)
+
+    def packed(self, nr: int, store: Store) -> np.ndarray:
+        """The panels that the product reads, ``nr`` filters wide."""
+        return packing.panels(self.weight, self.shape, self.groups, nr, self.flip, store)
 
 
 def convolution(site: Site) -> tuple[Conv, Node, Epilogue] | str:

@@ -25,22 +25,38 @@ def panels(
 
     def make() -> np.ndarray:
         filters = weight.array.reshape(shape)
-        if flip:
-            filters = np.flip(filters, tuple(range(2, filters.ndim)))
-        taps_first = (*range(2, filters.ndim), 1, 0)
-        out = filters.shape[0] // groups
-        depth = int(np.prod(filters.shape[1:]))
-        count = -(-out // nr)
-        packed = empty_aligned((groups, count, depth, nr), np.float32)
-        for g in range(groups):
-            part = filters[g * out : (g + 1) * out]
-            for p in range(count):
-                chunk = part[p * nr : (p + 1) * nr]  # small enough to stay in cache
-                packed[g, p, :, : len(chunk)] = chunk.transpose(taps_first).reshape(depth, -1)
-                packed[g, p, :, len(chunk) :] = 0
-        return packed
+        return _panels(np.flip(filters, tuple(range(2, len(shape)))) if flip else filters, groups, nr)
 
     return store.get(("weights", "panels", weight, shape, groups, nr, flip), make)
+
+
+def spread_panels(
+    weight: Weight, taps: tuple[tuple[int, ...], ...], groups: int, nr: int, store: Store
+) -> np.ndarray:
+    """`panels` of the ``taps`` of a transposed weight [C, O/G, *kernel]; of none, one tap of zeros."""
+
+    def make() -> np.ndarray:
+        array = weight.array
+        chosen = [array[(..., *tap)] for tap in taps] or [np.zeros(array.shape[:2], np.float32)]
+        by_group = np.stack(chosen, axis=-1).reshape(groups, -1, array.shape[1], len(chosen))
+        return _panels(by_group.swapaxes(1, 2).reshape(-1, by_group.shape[1], len(chosen)), groups, nr)
+
+    return store.get(("weights", "spread panels", weight, taps, groups, nr), make)
+
+
+def _panels(filters: np.ndarray, groups: int, nr: int) -> np.ndarray:
+    taps_first = (*range(2, filters.ndim), 1, 0)
+    out = filters.shape[0] // groups
+    depth = int(np.prod(filters.shape[1:]))
+    count = -(-out // nr)
+    packed = empty_aligned((groups, count, depth, nr), np.float32)
+    for g in range(groups):
+        part = filters[g * out : (g + 1) * out]
+        for p in range(count):
+            chunk = part[p * nr : (p + 1) * nr]  # small enough to stay in cache
+            packed[g, p, :, : len(chunk)] = chunk.transpose(taps_first).reshape(depth, -1)
+            packed[g, p, :, len(chunk) :] = 0
+    return packed
 
 
 def vectors(weight: Weight | None, groups: int, size: int, multiple: int, store: Store) -> np.ndarray:
@@ -112,6 +128,29 @@ def table(window: Window, mr: int, store: Store) -> np.ndarray:
         return np.ascontiguousarray(offsets.reshape(blocks, mr, taps).transpose(0, 2, 1))
 
     return store.get(("tables", window, mr), make)
+
+
+def strip_table(
+    count: int, width: int, taps: tuple[tuple[int, int] | None, ...], pitch: int, mr: int, store: Store
+) -> np.ndarray:
+    """Offsets int32 [blocks, taps, mr] for ``count`` points of one row of an image ``width`` pixels wide.
+
+    A tap is the distance, in floats, of the row that it reads and the first pixel there; None reads zeros.
+    """
+
+    def make() -> np.ndarray:
+        blocks = -(-count // mr)
+        _check(max((abs(t[0]) for t in taps if t), default=0) + width * pitch, blocks * mr * len(taps))
+        points = np.minimum(np.arange(blocks * mr), count - 1)
+        offsets = np.full((len(taps), len(points)), OUTSIDE, np.int32)
+        for line, tap in zip(offsets, taps, strict=True):
+            if tap is not None:
+                at = points + tap[1]
+                inside = (at >= 0) & (at < width)
+                line[inside] = tap[0] + at[inside] * pitch
+        return np.ascontiguousarray(offsets.reshape(len(taps), blocks, mr).swapaxes(0, 1))
+
+    return store.get(("tables", "strip", count, width, taps, pitch, mr), make)
 
 
 def linear_table(

@@ -5,11 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sites import check, compiled, families
+from strategies import Builder
 
 from nbcnn import ops
 from nbcnn.ir import Graph, Node, Sample, Weight
+from nbcnn.ops.arithmetic import Add
+from nbcnn.passes import run
+from nbcnn.passes.fuse_activation import FuseActivation
+from nbcnn.passes.fuse_residual_add import FuseResidualAdd
 
-WINDOWS = ("conv1d", "conv2d", "conv3d", "max_pool", "avg_pool", "global_avg_pool", "global_max_pool")
+WINDOWS = (
+    *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"),
+    *("max_pool", "avg_pool", "global_avg_pool", "global_max_pool"),
+)
 SAMPLES = [s for name in WINDOWS for s in ops.get(name).samples() if s.error is None]
 
 
@@ -29,6 +37,20 @@ def test_every_sample_has_a_kernel(sample: Sample) -> None:
     if len(sample.op.infer(*sample.types)) > 1:
         pytest.skip("places are computed by the reference")
     check(graph_of(sample))
+
+
+@pytest.mark.parametrize("op", [("conv_transpose2d", 24, 3, 2, 1, 1), ("conv_transpose1d", 20, 4, 2, 1)])
+@pytest.mark.parametrize("name", ("relu", "silu"))
+def test_what_follows_a_transposed_convolution_is_computed_with_it(op: tuple, name: str) -> None:
+    word, *numbers = op
+    build = Builder()
+    x = build.input(*(8, 5, 9)[: 1 + int(word[-2])])
+    y = build("up", ops.get(word)(*numbers), x)
+    skip = build("skip", ops.get(word)(*numbers), x)
+    graph = build.graph(build("act", ops.get(name)(), build("sum", Add(), y, skip)))
+    fused = run(graph, [FuseResidualAdd(), FuseActivation()]).graph
+    check(fused)
+    assert [len(node.op.body.nodes) for node in fused.nodes if node.op.name == "fused"] == [3]
 
 
 def test_what_has_no_kernel_yet_says_so() -> None:
