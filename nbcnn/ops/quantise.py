@@ -22,7 +22,7 @@ QUANTISED = ("uint8", "int8", "uint16", "int16")
 
 
 def saturated(r: np.ndarray, zero_point: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """``r`` to the nearest integer (of two the even one), plus ``zero_point``, cut to what ``dtype`` holds."""
+    """``r`` to the nearest integer (halves: even), plus ``zero_point``, cut to what ``dtype`` holds."""
     limits = np.iinfo(dtype)
     wide = np.asarray(r, np.float64).round() + zero_point.astype(np.float64)
     return wide.clip(limits.min, limits.max).astype(dtype)

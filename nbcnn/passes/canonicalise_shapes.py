@@ -1,5 +1,6 @@
 """Write every change of shape in one way, and a chain of them as one.
 
+    squeeze, unsqueeze       = reshape, and a transpose too that moves no axis but those of extent 1
     reshape(reshape(x))      = reshape(x), likewise with flatten on either side or both
     reshape to [N, C*H*W]    = flatten: what lowering reads without moving anything
     transpose(transpose(x))  = one transpose by the product of both orders, nothing where that is the identity
@@ -14,15 +15,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nbcnn.ir import BATCH, Node, Op, Rewriter, TensorType
+from nbcnn.ir import BATCH, Graph, Node, Op, Rewriter, TensorType
 from nbcnn.ops.reshape import Flatten, Reshape
 from nbcnn.ops.transpose import Transpose
+from nbcnn.ops.unit_axes import Squeeze, Unsqueeze
 from nbcnn.passes.base import EXACT, Pass
 
 
 @dataclass(frozen=True)
 class CanonicaliseShapes(Pass):
-    """reshape, flatten and transpose: chains as one, reshapes that flatten as flatten."""
+    """reshape, flatten, squeeze, unsqueeze, transpose: chains as one, as flatten where that will do."""
 
     name: ClassVar[str] = "canonicalise-shapes"
     contract: ClassVar = EXACT
@@ -30,7 +32,7 @@ class CanonicaliseShapes(Pass):
     def run(self, rw: Rewriter) -> None:
         for name in [node.name for node in rw.graph.nodes]:
             node = rw.graph.node(name)
-            if isinstance(node.op, Flatten | Reshape):
+            if _keeps_order(rw.graph, node):
                 more = _reshape(rw, node)
             elif isinstance(node.op, Transpose):
                 more = _transpose(rw, node)
@@ -40,20 +42,29 @@ class CanonicaliseShapes(Pass):
                 return
 
 
+def _keeps_order(graph: Graph, node: Node | None) -> bool:
+    """Whether the elements of the result stand in the order of the operand's."""
+    if node is None or not isinstance(node.op, Transpose):
+        return node is not None and isinstance(node.op, Flatten | Reshape | Squeeze | Unsqueeze)
+    moved = [axis for axis in node.op.perm if graph.type(node.data[0]).shape[axis] != 1]
+    return moved == sorted(moved)
+
+
 def _reshape(rw: Rewriter, node: Node) -> bool:
     """Rewrite one node if it has a simpler form; False when the limit on rewrites is reached."""
     graph = rw.graph
     inner = graph.producer(node.data[0])
-    chained = inner is not None and isinstance(inner.op, Flatten | Reshape)
+    chained = _keeps_order(graph, inner)
     source = inner.data[0] if chained and inner else node.data[0]
     op = _simplest(graph.type(source), graph.type(node.output), node.op)
     if op is None:
         if chained:
-            rw.refuse(node.name, f"{graph.type(node.output)} holds a symbol besides the batch")
+            rw.refuse(node.name, f"{graph.type(node.output)} holds a symbol besides the batch, or nothing")
         return True
-    if not chained and (op == node.op or not isinstance(op, Flatten)):
+    simple = isinstance(node.op, Flatten) or (isinstance(node.op, Reshape) and not isinstance(op, Flatten))
+    if not chained and (op == node.op or simple):
         return True
-    what = f"reads '{source}' itself" if chained else "is a flatten"
+    what = f"reads '{source}' itself" if chained else f"is a {op.name}"
     return _rewrite(rw, node, op, source, what)
 
 
@@ -67,7 +78,7 @@ def _simplest(source: TensorType, result: TensorType, op: Op) -> Op | None:
         return op
     if result.symbols() - {BATCH} or (BATCH in result.shape and result.shape[0] != BATCH):
         return None
-    return Reshape(tuple(result.shape))  # type: ignore[arg-type]
+    return None if 0 in result.shape else Reshape(tuple(result.shape))  # type: ignore[arg-type]
 
 
 def _transpose(rw: Rewriter, node: Node) -> bool:

@@ -10,6 +10,7 @@ from nbcnn.ops.activation import Relu
 from nbcnn.ops.pool import GlobalAvgPool
 from nbcnn.ops.reshape import Flatten, Reshape
 from nbcnn.ops.transpose import Transpose
+from nbcnn.ops.unit_axes import Squeeze, Unsqueeze
 from nbcnn.passes import run
 from nbcnn.passes.canonicalise_shapes import CanonicaliseShapes
 
@@ -86,7 +87,39 @@ def test_symbols_are_refused():
     assert "symbol" in refusals(report.records[0])["b"]
 
 
-SHAPES = ((4, 2, 6), (8, 6), (48,), (6, 2, 4), (4, -1), (2, 24))
+def test_axes_of_one_element_are_reshapes():
+    build = Builder()
+    x = build("gap", GlobalAvgPool(), build.input(6, 5, 5))
+    rows = build("squeeze", Squeeze((2, 3)), x)
+    plane = build("unsqueeze", Unsqueeze((2, 3)), build("act", Relu(), rows))
+    last = build("turn", Transpose((0, 2, 3, 1)), plane)
+    after, _ = apply(CanonicaliseShapes(), build.graph(rows, plane, last))
+    assert nodes(after)[1:] == [
+        ("squeeze", Flatten(), ("gap",)),
+        ("act", Relu(), ("squeeze",)),
+        ("unsqueeze", Reshape((0, 6, 1, 1)), ("act",)),
+        ("turn", Reshape((0, 1, 1, 6)), ("act",)),
+    ]
+
+
+def test_unsqueeze_undoes_squeeze():
+    build = Builder()
+    x = build("relu", Relu(), build.input(6, 1))
+    y = build("b", Unsqueeze((2,)), build("a", Squeeze((2,)), x))
+    after, record = apply(CanonicaliseShapes(), build.graph({"y": y}))
+    assert [n.name for n in after.nodes] == ["relu"]
+    assert set(record.gone) == {"a", "b"}
+
+
+def test_transposes_of_more_than_one_element_stay():
+    build = Builder()
+    x = build("relu", Relu(), build.input(6, 1, 5))
+    graph = build.graph(build("a", Transpose((0, 3, 2, 1)), x))
+    after, _ = apply(CanonicaliseShapes(), graph)
+    assert after is graph
+
+
+SHAPES = ((4, 2, 6), (8, 6), (48,), (6, 2, 4), (4, -1), (2, 24), (1, 48), (6, 1, 8))
 
 
 @settings(max_examples=40, deadline=None)
@@ -101,9 +134,12 @@ def test_any_chain_of_shapes(data):
                 st.sampled_from([Reshape((0, *s)) for s in SHAPES]),
                 st.integers(1, rank - 1).map(Flatten),
                 st.permutations(range(1, rank)).map(lambda p: Transpose((0, *p))),
+                st.integers(1, rank).map(lambda axis: Unsqueeze((axis,))),
+                st.just(Squeeze()),
             )
         )
         x = build(f"n{i}", op, x)
     after, _ = apply(CanonicaliseShapes(), build.graph({"y": x}))
     kinds = [n.op.name == "transpose" for n in after.nodes[1:]]
+    assert {n.op.name for n in after.nodes[1:]} <= {"transpose", "flatten", "reshape"}
     assert all(a != b for a, b in pairwise(kinds)), "two of a kind follow each other"
