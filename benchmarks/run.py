@@ -18,12 +18,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from pathlib import Path
-from typing import Any
 
-from nbcnn.bench import Job, run
+from nbcnn.bench import Job, markdown, run
 from nbcnn.errors import NbcnnError
 
 CASES = ("resnet50", "resnet18", "mobilenet_v2", "vgg16", "alexnet", "squeezenet1_1")
@@ -58,31 +56,26 @@ def main() -> int:
             report.show(result)
             report.write_json(result, RESULTS / f"{model}-{threads}t.json")
     found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-*t.json"))]
-    table = markdown(found)
+    table = tables(found)
     (RESULTS / "README.md").write_text(table)
     README.write_text(in_readme(README.read_text(), table))
     return status
 
 
-def markdown(reports: list[dict[str, Any]]) -> str:
+def tables(reports: list[markdown.Report]) -> str:
     """A table per machine and thread count: nbcnn's latency, then each engine's ratio to it."""
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for report in reports:
-        groups.setdefault((machine(report), report["threads"]), []).append(report)
     parts = ["# Results", "", "Ratio: the engine's latency over nbcnn's, median [quartiles]."]
-    for (where, threads), group in sorted(groups.items()):
-        names = list(dict.fromkeys(e["name"] for r in group for e in r["engines"][1:]))
-        parts += ["", f"## {where}, threads: {threads}", ""]
-        parts.append("| " + " | ".join(["model", "batch", "nbcnn ms", *names]) + " |")
-        parts.append("|---" * (3 + len(names)) + "|")
+    for where, threads, group, names in markdown.groups(reports):
+        rows = []
         for report in group:
             ours, *others = report["engines"]
             by_name = {engine["name"]: engine for engine in others}
             cells = [report["model"], str(report["batch"]), f"{ours['latency_ms']['median']:.2f}"]
-            cells += [ratio(by_name.get(name)) for name in names]
-            parts.append("| " + " | ".join(cells) + " |")
-        means = [mean([e["ratio"] for r in group for e in r["engines"] if e["name"] == n]) for n in names]
-        parts.append("| " + " | ".join(["geometric mean", "", "", *means]) + " |")
+            rows.append(cells + [markdown.ratio(by_name.get(name)) for name in names])
+        ratios = [[e["ratio"] for r in group for e in r["engines"] if e["name"] == n] for n in names]
+        rows.append(["geometric mean", "", "", *map(markdown.mean, ratios)])
+        head = ["model", "batch", "nbcnn ms", *names]
+        parts += ["", f"## {where}, threads: {threads}", "", *markdown.table(head, rows)]
     return "\n".join(parts) + "\n"
 
 
@@ -92,21 +85,6 @@ def in_readme(readme: str, table: str) -> str:
     _, _, after = rest.partition(END)
     tables = table.partition("\n\n")[2].replace("\n## ", "\n### ")
     return f"{before}{BEGIN}\n\n{tables}\n{END}{after}"
-
-
-def machine(report: dict[str, Any]) -> str:
-    here = report["machine"]
-    return f"{here['cpu']} ({' '.join(here['features'])}; {here['usable_cores']} cores)"
-
-
-def ratio(engine: dict[str, Any] | None) -> str:
-    if engine is None:
-        return "-"
-    return f"{engine['ratio']:.2f} [{engine['ratio_q1']:.2f}-{engine['ratio_q3']:.2f}]"
-
-
-def mean(ratios: list[float]) -> str:
-    return f"{math.exp(sum(map(math.log, ratios)) / len(ratios)):.2f}" if ratios else "-"
 
 
 if __name__ == "__main__":

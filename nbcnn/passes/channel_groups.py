@@ -240,7 +240,7 @@ def _apart(trail: _Trail, node: Node) -> bool:
     if len(node.outputs) > 1 or y.rank < 2 or x.shape[:2] != y.shape[:2]:
         return False
     axes = getattr(node.op, "axes", None)
-    if isinstance(node.op, ReduceMean | Resize) and (axes is None or min(a % x.rank for a in axes) < 2):
+    if isinstance(node.op, ReduceMean | Resize | Pad) and (axes is None or min(a % x.rank for a in axes) < 2):
         return False
     trail.units[node.output] = trail.units[value]
     return trail.note(node)

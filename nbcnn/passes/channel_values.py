@@ -6,7 +6,7 @@ A filter of zeros makes its bias. From there on
     batch norm           scale * c + shift
     depthwise            bias where c or the filter is zero; c * (sum of the filter) + bias without padding
     pool, mean           c; of means that count padding only 0
-    pad                  c if that is what it pads with
+    pad                  c if that is what it pads with, or if it repeats elements
     add, mul, ...        the function of both numbers; of a product 0 if one is
     concat, split, reshape, dropout   as they order channels
 
@@ -77,7 +77,8 @@ def _constant(graph: Graph, node: Node, found: dict[str, np.ndarray]) -> np.ndar
     if isinstance(op, Activation):
         return np.asarray(op.reference(x)[0], float)
     if isinstance(op, Pad):
-        return x if not any(op.padding) else np.where(x == op.value, x, np.nan)
+        whole = op.nothing or op.mode != "constant"
+        return x.copy() if whole else np.where(x == op.value, x, np.nan)
     if isinstance(op, AvgPool):
         counted = op.count_include_pad and any(op.pads(graph.type(node.data[0])))
         return np.where(x == 0, x, np.nan) if counted else x.copy()

@@ -160,7 +160,7 @@ def test_the_torch_interpreter_names_what_it_does_not_know(tmp_path):
         load(tmp_path / "m.onnx")
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", [name for name, rows in ENGINES.items() if rows[0].needs])
 def test_an_engine_runs_a_model_of_two_outputs(name, tmp_path):
     nodes = [
         node("Conv", ["x", "w", "b"], ["c"], pads=[1, 1, 1, 1]),
@@ -251,6 +251,23 @@ def test_nbcnn_runs_a_model_of_two_inputs(tmp_path):
     session.compile({"a": a, "b": b})
     np.testing.assert_array_equal(session.read(session.run())["sum"], a + b)
     assert session.profile()
+
+
+def test_nbcnns_dense_program_leaves_out_the_passes_that_are_asked_for(tmp_path, monkeypatch):
+    import nbcnn
+
+    (tmp_path / "model.yaml").write_text(
+        "format: 1\nname: one\ninputs: {a: [N, 3]}\nnodes: [{name: act, op: relu}]\n"
+    )
+    asked = []
+    monkeypatch.setattr(nbcnn, "compile", lambda graph, **options: asked.append(options["passes"]))
+    (dense,) = ENGINES["dense"]
+    for engine in (NBCNN, dense):
+        module, _, name = engine.factory.partition(":")
+        make = getattr(importlib.import_module(module), name)
+        make(Task(str(tmp_path), passes="sparsify"), **engine.options).compile({"a": weights(1, 3)})
+    assert asked == ["sparsify", "default"]
+    assert not dense.peer
 
 
 def test_rows_are_selected_once_and_in_order():

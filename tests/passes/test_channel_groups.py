@@ -14,6 +14,7 @@ from nbcnn.ops.arithmetic import Add, Mul
 from nbcnn.ops.concat import Concat
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.dense import Dense
+from nbcnn.ops.pad import Pad
 from nbcnn.ops.pool import GlobalAvgPool, MaxPool
 from nbcnn.ops.reduce import ReduceMean
 from nbcnn.ops.reshape import Flatten, Reshape
@@ -134,6 +135,7 @@ def test_squeeze_and_excitation_is_one_group():
         (lambda b, x: b("turn", Transpose((0, 2, 1, 3)), x), "'turn' (transpose) needs them all"),
         (lambda b, x: b("mean", ReduceMean((1,)), x), "'mean' (reduce_mean) needs them all"),
         (lambda b, x: b("shuffle", Reshape((0, 2, 2, 4, 4)), x), "'shuffle' (reshape) needs them all"),
+        (lambda b, x: b("pad", Pad((1, -1), axes=(1,)), x), "'pad' (pad) needs them all"),
         (lambda b, x: b("act", Relu(), x), "'act' is an output of the graph"),
         (lambda b, x: b("sum", Add(), x, "x"), "'x' is an input of the graph"),
         (lambda b, x: b("pool", MaxPool(2), x), "'pool' is an output of the graph"),

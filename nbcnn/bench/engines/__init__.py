@@ -88,6 +88,7 @@ _HERE = "nbcnn.bench.engines."
 NBCNN = Engine("nbcnn", _HERE + "own:Nbcnn", extra="")
 
 ENGINES: dict[str, tuple[Engine, ...]] = {
+    "dense": (Engine("nbcnn (dense)", _HERE + "own:Nbcnn", peer=False, options={"passes": "default"}),),
     "onnxruntime": (Engine("onnxruntime", _HERE + "onnxruntime:OnnxRuntime", ("onnxruntime", "onnx")),),
     "openvino": (
         Engine("openvino", _HERE + "openvino:OpenVino", ("openvino", "onnx"), "peers"),

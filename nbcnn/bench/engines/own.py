@@ -11,14 +11,14 @@ from nbcnn.bench.engines import Arrays, Task
 
 
 class Nbcnn:
-    """nbcnn itself, through its public API."""
+    """nbcnn itself, through its public API; ``passes`` in place of the task's."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, passes: str | None = None) -> None:
         import nbcnn
 
         self.version = nbcnn.__version__
         self.precision = task.precision
-        self._nbcnn, self._task = nbcnn, task
+        self._nbcnn, self._task, self._passes = nbcnn, task, passes or task.passes
         self._graph = nbcnn.load(str(task.yaml))
 
     def compile(self, inputs: Arrays) -> None:
@@ -26,7 +26,7 @@ class Nbcnn:
         self.model = self._nbcnn.compile(
             self._graph,
             target=task.target,
-            passes=task.passes,
+            passes=self._passes,
             threads=task.threads,
             precision=task.precision,
         )
