@@ -105,6 +105,7 @@ OPS: dict[str, str] = {
     "qlinear_matmul": "quantised_product:QLinearMatMul",
     "conv_integer": "quantised_conv:ConvInteger",
     "qlinear_conv": "quantised_conv:QLinearConv",
+    "einsum": "einsum:Einsum",
     "dropout": "dropout:Dropout",
     "softmax": "softmax:Softmax",
     "log_softmax": "softmax:LogSoftmax",

@@ -8,6 +8,7 @@ from nbcnn.frontends.onnx.read import ReadCall
 from nbcnn.frontends.onnx.write import WriteCall
 from nbcnn.ops.arithmetic import Add, Mul
 from nbcnn.ops.dense import Dense
+from nbcnn.ops.einsum import Einsum
 from nbcnn.ops.matmul import Gemm, MatMul
 from nbcnn.ops.repeat import Expand
 from nbcnn.ops.reshape import Reshape
@@ -45,6 +46,14 @@ def read_matmul(call: ReadCall) -> None:
     return None
 
 
+def read_einsum(call: ReadCall) -> None:
+    call.last(Einsum(call.text("equation")), *call.inputs)
+
+
+def write_einsum(call: WriteCall) -> str:
+    return call.last("Einsum", *call.inputs, equation=call.op.equation)
+
+
 def _is_weight(call: ReadCall) -> bool:
     """Whether operand 1 can be the weight of a `Dense`: a constant matrix of floats, beside rows."""
     floats = "float" in call.type(1).dtype
@@ -71,5 +80,5 @@ def write_matmul(call: WriteCall) -> str:
     return call.last("MatMul", *call.inputs)
 
 
-IMPORT = {"Gemm": read_gemm, "MatMul": read_matmul}
-EXPORT = {"dense": write_dense, "gemm": write_gemm, "matmul": write_matmul}
+IMPORT = {"Gemm": read_gemm, "MatMul": read_matmul, "Einsum": read_einsum}
+EXPORT = {"dense": write_dense, "gemm": write_gemm, "matmul": write_matmul, "einsum": write_einsum}
