@@ -17,6 +17,9 @@ from nbcnn.lower.select import Choice, Contest, Offer
 CONVERTED = 25e9
 """Bytes that a conversion reads and writes in a second."""
 
+INDIFFERENT = 1e-9
+"""Seconds by which whole channels must be faster at a site to be taken there."""
+
 Pair = tuple[Offer, Offer]
 """The cheapest offers that read pixels and whole channels; one and the same where there is one kind."""
 
@@ -24,8 +27,8 @@ Pair = tuple[Offer, Offer]
 def assign(contests: list[Contest]) -> list[Choice]:
     """The choice of each contest, in order."""
     pairs = {c.site.name: _pair(c) for c in contests}
-    if all(a is b for a, b in pairs.values()):
-        return [c.won_by(c.cheapest) for c in contests]
+    if not any(offer.kernel.on_trial for c in contests for offer in c.offers):  # nothing gains by channels
+        return [c.won_by(pairs[c.site.name][0]) for c in contests]
     makers = {value: c.site for c in contests for value in c.site.outputs}
     cut = nx.DiGraph()
     for contest in contests:
@@ -63,6 +66,7 @@ def _writes(site: Site, offer: Offer, value: str) -> Layout:
 
 def _pay(cut: nx.DiGraph, site: str, pixels: float, channels: float) -> None:
     """Add what ``site`` costs with the one and the other offer."""
+    channels += INDIFFERENT
     least = min(pixels, channels)  # a constant decides nothing, and capacities are not negative
     _add(cut, SOURCE, site, channels - least)
     _add(cut, site, SINK, pixels - least)

@@ -42,13 +42,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
 from nbcnn.kernels.cpu.code import emit
 from nbcnn.kernels.cpu.code.activations import emit_activation
-from nbcnn.kernels.cpu.code.emit import F32, I1, I32, I64, Builder, Scalar, V, i64
+from nbcnn.kernels.cpu.code.emit import F32, I32, I64, Builder, Scalar, V, i64
+from nbcnn.kernels.cpu.code.planes import load_inside, load_scattered
 from nbcnn.kernels.cpu.code.simd import arg, argf, literal, load_i32
 
 DIRECT, SHIFT, GATHER = 0, 1, 2
@@ -168,27 +168,6 @@ def _group(tc, block, nv, lanes, act, res_kind,
 # --- panels ----------------------------------------------------------------------------------
 
 
-def _inside(bd: Builder, at: Scalar, bits: Scalar, lanes: int) -> V:
-    """The lanes of ``bits`` from ``at``, zeros in the others, which are not read."""
-    kind = emit.vector(lanes)
-    mask = bd.bitcast(bd.trunc(bits, ir.IntType(lanes)), ir.VectorType(I1, lanes))
-    operands = [emit.pointer(bd, at, kind), ir.Constant(I32, 4), mask, emit.zero(bd, lanes).v]
-    return V(bd, emit.call(bd, f"llvm.masked.load.v{lanes}f32.p0", kind, operands))
-
-
-def _scattered(bd: Builder, base: Scalar, table: Scalar, lanes: int) -> V:
-    """One float from ``base`` for each offset (int32, in floats) at ``table``; zero where it is negative."""
-    ints, words = ir.VectorType(I32, lanes), ir.VectorType(I64, lanes)
-    offsets = bd.load(emit.pointer(bd, table, ints), align=4)
-    inside = bd.icmp_signed(">=", offsets, ir.Constant(ints, [0] * lanes))
-    start = bd.insert_element(ir.Constant(words, ir.Undefined), base, ir.Constant(I32, 0))
-    start = bd.shuffle_vector(start, start, ir.Constant(ints, [0] * lanes))
-    places = bd.add(start, bd.shl(bd.sext(offsets, words), ir.Constant(words, [2] * lanes)))
-    pointers = bd.inttoptr(places, ir.VectorType(F32.as_pointer(), lanes))
-    operands = [pointers, ir.Constant(I32, 4), inside, emit.zero(bd, lanes).v]
-    return V(bd, emit.call(bd, f"llvm.masked.gather.v{lanes}f32.v{lanes}p0", emit.vector(lanes), operands))
-
-
 @intrinsic(prefer_literal=True)
 def _pack(tc, mode, nv, lanes, plane, table, to):
     """The NV vectors that one tap reads of one plane, one after the other at ``to``."""
@@ -196,12 +175,13 @@ def _pack(tc, mode, nv, lanes, plane, table, to):
 
     def emit_pack(context: Any, bd: Builder, sig: Any, args: Any) -> Scalar:
         plane, table, to = args[3:]
+        outside = emit.zero(bd, wide)
         for v in range(n):
             if how == SHIFT:
                 bits = emit.load_scalar(bd, bd.add(table, i64(4 * v)), I32)
-                x = _inside(bd, bd.add(plane, i64(4 * wide * v)), bits, wide)
+                x = load_inside(bd, bd.add(plane, i64(4 * wide * v)), bits, outside)
             else:
-                x = _scattered(bd, plane, bd.add(table, i64(4 * wide * v)), wide)
+                x = load_scattered(bd, plane, bd.add(table, i64(4 * wide * v)), outside)
             emit.store(bd.add(to, i64(4 * wide * v)), x)
         return context.get_dummy_value()
 

@@ -1,0 +1,140 @@
+"""How windows walk over whole channels: one description for sparse filters, depthwise ones and pooling.
+
+A tap of a window is a distance in memory, the same for every pixel, where the output is as wide as the
+input; which lanes then lie inside the image, a table of bits says. With stride 2 this holds after the planes
+were divided into phases (even and odd rows and columns). Any other walk goes by a table of offsets.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from nbcnn.kernels.base import F32, Buffer, Emit, Site, Step, Store, View, round_up
+from nbcnn.ops.conv import Conv
+from nbcnn.runtime.codecache import KernelSpec
+
+DIRECT, SHIFT, GATHER = 0, 1, 2
+"""Pixels of the output read those at the same place; at a distance; by a table. See ``code/planes.py``."""
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A window over planes of one to three axes; ``before`` is the padding."""
+
+    size: tuple[int, ...]
+    out: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    before: tuple[int, ...]
+    lanes: int
+
+    @classmethod
+    def of(cls, site: Site, conv: Conv, lanes: int) -> Walk:
+        """The walk of the filters of ``conv`` at ``site``."""
+        size, out = (t.extents()[2:] for t in (site.in_types[0], site.out_types[0]))
+        before = conv.pads(site.in_types[0])[: conv.rank]
+        return cls(size, out, conv.kernel, conv.stride, conv.dilation, before, lanes)
+
+    @property
+    def taps(self) -> int:
+        return math.prod(self.kernel)
+
+    @property
+    def vectors(self) -> int:
+        """Of a plane of the output."""
+        return -(-math.prod(self.out) // self.lanes)
+
+    @property
+    def steps(self) -> np.ndarray:
+        """[axes, taps]: from the first pixel of the output to what each tap reads, in pixels of the input."""
+        places = np.indices(self.kernel).reshape(len(self.kernel), -1)
+        return places * _column(self.dilation) - _column(self.before)
+
+    @property
+    def divided(self) -> bool:
+        """Whether planes are first divided into phases, over which windows have stride 1."""
+        return self.stride == (2, 2) and self.out[1] == -(-self.size[1] // 2)
+
+    @property
+    def phases(self) -> tuple[int, ...]:
+        """Those that are read: 2 * (row is odd) + (column is odd)."""
+        return tuple(sorted({int(p) for p in _phase(self.steps)}))
+
+    @property
+    def phase_pitch(self) -> int:
+        """Floats of one phase of a plane."""
+        return round_up(math.prod(-(-n // 2) for n in self.size), self.lanes)
+
+    @property
+    def mode(self) -> int:
+        strided = any(s != 1 for s in self.stride)
+        if strided and not self.divided:
+            return GATHER
+        if self.taps == 1 and not any(self.before) and (self.divided or self.out == self.size):
+            return DIRECT
+        return SHIFT if self.divided or self.out[1:] == self.size[1:] else GATHER
+
+    def shifts(self, store: Store) -> np.ndarray:
+        """int32 [taps]: floats from an output pixel to the input pixel of each tap (SHIFT)."""
+
+        def make() -> np.ndarray:
+            steps, size = self.steps, self.size
+            if not self.divided:
+                return (_floats(size) @ steps).astype(np.int32)
+            plane = np.searchsorted(self.phases, _phase(steps)) * self.phase_pitch
+            return (plane + _floats(tuple(-(-n // 2) for n in size)) @ (steps // 2)).astype(np.int32)
+
+        return store.get(("tables", "shifts", self), make)
+
+    def inside(self, store: Store) -> np.ndarray:
+        """What lies inside the image: SHIFT: int32 [taps, vectors], lanes as bits; GATHER: offsets, or -1."""
+
+        def make() -> np.ndarray:
+            pixels = self.vectors * self.lanes
+            real = np.arange(pixels) < math.prod(self.out)
+            ends = np.where(real, np.arange(pixels), 0)
+            out = np.stack(np.unravel_index(ends, self.out)) * _column(self.stride)
+            at = out[:, None, :] + self.steps[:, :, None]
+            inside = ((at >= 0) & (at < _column(self.size)[:, None])).all(axis=0) & real
+            if self.mode == GATHER:
+                return np.where(inside, np.tensordot(_floats(self.size), at, 1), -1).astype(np.int32)
+            bits = inside.reshape(self.taps, self.vectors, self.lanes)
+            return (bits << np.arange(self.lanes)).sum(axis=2).astype(np.int32)
+
+        return store.get(("tables", "inside", self), make)
+
+    def divide(self, site: str, x: View, channels: int, emit: Emit) -> tuple[list[Step], View]:
+        """The step that divides the planes of ``x``, if need be, and the view of what is then read."""
+        if not self.divided:
+            return [], x
+        phases, pitch = self.phases, self.phase_pitch
+        floats = channels * len(phases) * pitch
+        buffer = Buffer(f"{site}.phases", F32 * emit.batch * floats, purpose="scratch")
+        found = View(buffer, x.layout, len(phases) * pitch, floats)
+        args = (
+            *(x.address, found.address, emit.batch, channels, *self.size),
+            *(x.pitch, x.image_stride, pitch, floats, len(phases)),
+            emit.store.get(("tables", "phases", phases), lambda: np.array(phases, np.int32)),
+        )
+        spec = KernelSpec(
+            "nbcnn.kernels.cpu.code.phases:make", (("LANES", self.lanes),), f"f32_phases__{emit.target.isa}"
+        )
+        nbytes = F32 * emit.batch * (x.image_stride + floats)
+        return [Step(site, spec, args, nbytes=nbytes, conversion=True)], found
+
+
+def _column(numbers: tuple[int, ...]) -> np.ndarray:
+    return np.array(numbers)[:, None]
+
+
+def _phase(steps: np.ndarray) -> np.ndarray:
+    return 2 * (steps[0] % 2) + steps[1] % 2
+
+
+def _floats(size: tuple[int, ...]) -> np.ndarray:
+    """The distances of neighbours along each axis of a plane."""
+    return np.array([math.prod(size[i + 1 :]) for i in range(len(size))])
