@@ -185,7 +185,8 @@ def _finite(values: np.ndarray) -> bool:
 def bind(params: Mapping[str, Param], file: TensorFile, renames: Mapping[str, str]) -> dict[str, Weight]:
     """A weight from ``file`` for each of ``params``; everything that does not fit is one error.
 
-    ``renames`` maps our name, or the dotted beginning of it, to the file's.
+    ``renames`` maps our name, or the dotted beginning of it, to the file's. Shapes may differ in ones at
+    their end: a dense layer's weight [O, I] serves a 1x1 convolution, [O, I, 1, 1].
     """
     names = {name: renamed(name, renames) for name in params}
     missing = [theirs for theirs in names.values() if theirs not in file.entries]
@@ -196,7 +197,7 @@ def bind(params: Mapping[str, Param], file: TensorFile, renames: Mapping[str, st
         entry = file.entries.get(names[name])
         if entry is None:
             continue
-        if entry.shape != param.type.extents():
+        if _trimmed(entry.shape) != _trimmed(param.type.extents()):
             shapes = (list(entry.shape), list(param.type.extents()))
             wrong.append(f"'{names[name]}' is {shapes[0]}, should be {shapes[1]}")
         elif not _convertible(entry.dtype, param.type.dtype):
@@ -244,18 +245,31 @@ def _convertible(found: str, wanted: str) -> bool:
 def _weight(param: Param, file: TensorFile, name: str) -> Weight:
     packed, mask, kept = file.packed.get(name), None, None
     if packed is not None and packed.masked:
-        mask = kept = file.kept(name)
-        mask.flags.writeable = False
+        kept = file.kept(name)
+        kept.flags.writeable = False
+        mask = kept.reshape(param.type.extents())
     elif f"{name}.mask" in file.entries:
         mask = _mask(file, f"{name}.mask", param.type)
     return Weight(
         param.type,
-        partial(file.read, name, param.type.dtype, kept),
+        partial(_read, file, name, param.type, kept),
         param.trainable,
         mask,
         f"{file.path.name}:{name}",
         packed.sparsity if packed else None,
     )
+
+
+def _read(file: TensorFile, name: str, type_: TensorType, kept: np.ndarray | None) -> np.ndarray:
+    return file.read(name, type_.dtype, kept).reshape(type_.extents())
+
+
+def _trimmed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """``shape`` without the ones at its end."""
+    count = len(shape)
+    while count and shape[count - 1] == 1:
+        count -= 1
+    return shape[:count]
 
 
 def _mask(file: TensorFile, name: str, type_: TensorType) -> np.ndarray:

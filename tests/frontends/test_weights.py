@@ -193,3 +193,23 @@ def test_a_mask_of_another_shape(tmp_path, arrays):
     assert "mask 'conv.weight.mask' is neither" in refusal(
         tmp_path, arrays | {"conv.weight.mask": np.ones(5, bool)}
     )
+
+
+def test_ones_at_the_end_of_a_shape_do_not_matter(tmp_path, rng):
+    """A dense layer's weight serves a 1x1 convolution, and the other way round."""
+    text = (
+        "format: 1\nname: m\ninputs: {x: [N, 3, 2, 1]}\nnodes:\n"
+        "  - {name: conv, op: conv2d, channels: 4, kernel: 1, bias: false}\n  - {name: flatten, op: flatten}\n"
+        "  - {name: fc, op: dense, channels: 5, bias: false}\nweights: {file: w.safetensors}\n"
+    )
+    arrays = {"conv.weight": rng.standard_normal((4, 3)), "fc.weight": rng.standard_normal((5, 8, 1, 1))}
+    arrays = {k: a.astype("f4") for k, a in arrays.items()}
+    save_file(arrays, tmp_path / "w.safetensors")
+    graph = model(tmp_path, text)
+    for name, shape in (("conv.weight", (4, 3, 1, 1)), ("fc.weight", (5, 8))):
+        got = graph.weight(name).array
+        np.testing.assert_array_equal(got, arrays[name].reshape(shape))
+        assert not got.flags.writeable
+    save_file(arrays | {"conv.weight": arrays["conv.weight"][:, None]}, tmp_path / "w.safetensors")
+    with pytest.raises(NbcnnError, match=r"'conv.weight' is \[4, 1, 3\], should be \[4, 3, 1, 1\]"):
+        model(tmp_path, text)
