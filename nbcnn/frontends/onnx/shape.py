@@ -53,7 +53,7 @@ def read_transpose(call: ReadCall) -> None:
 
 
 def write_transpose(call: WriteCall) -> str:
-    return call.last("Transpose", call.x, perm=call.op.perm)
+    return call.last("Transpose", call.x, perm=call.op.perm) if call.op.perm else call.x
 
 
 def read_flatten(call: ReadCall) -> None:
