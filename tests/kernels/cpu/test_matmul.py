@@ -9,7 +9,16 @@ from strategies import Builder
 from nbcnn.ops.activation import Relu
 from nbcnn.ops.matmul import MatMul
 
-SIZES = [(1, 1, 1), (5, 7, 3), (8, 16, 32), (9, 33, 40), (1, 64, 70), (17, 5, 31), (3, 300, 16)]
+SIZES = [
+    (1, 1, 1),
+    (5, 7, 3),
+    (8, 16, 32),
+    (9, 33, 40),
+    (1, 64, 70),
+    (17, 5, 31),
+    (3, 300, 16),
+    (9, 1100, 35),
+]
 
 
 @pytest.mark.parametrize("rows, depth, cols", SIZES)

@@ -1,12 +1,13 @@
-"""Products of matrices that both come at run time: out = a @ b for each of many pairs, rows in any distance.
+"""Products of matrices as they come: out = a @ b for each of many pairs, rows in any distance.
 
 Slots (addresses in bytes, the rest in floats): 0 a, 1 b, 2 out, 3 pairs, 4 rank (axes of the pairs, at
-least 1), 5 rows R, 6 depth K, 7 columns M, 8 row stride of a, 9 of b, 10 of out, then for each axis of
-the pairs, innermost first, extent, stride in a, in b, in out.
+least 1), 5 rows R, 6 depth K, 7 columns M, 8 row stride of a, 9 of b, 10 of out, 11 distance in b of one
+NV * LANES columns and the next (as many floats where b is not packed), then for each axis of the pairs,
+innermost first, extent, stride in a, in b, in out.
 
-A tile of MR x NV vectors stays in registers over all of K; each step of K reads NV vectors of a row of b,
-where it lies, and one element of each row of a. Rows past the last stand on it and are not stored. The
-share of a part is a contiguous range of tiles, those of the same columns of b one after the other.
+A tile of MR x NV vectors stays in registers over all of K; each step reads NV vectors of a row of b and
+one element of each row of a. Rows past the last stand on it and are not stored. The share of a part is a
+contiguous range of tiles, those of the same columns of b one after the other.
 """
 
 from __future__ import annotations
@@ -38,10 +39,11 @@ def _tile(tc, a, a_row, b, b_row, depth, to, out_row, rows, cols, mr, nv, whole,
         a, a_row, b, b_row, depth, to, out_row, rows, cols = args[:9]
         kind = emit.vector(n)
         last = bd.sub(rows, i64(1))
-        lines = []
+        lines, results = [], []
         for i in range(height):
-            past = bd.icmp_signed(">", i64(i), last)
-            lines.append(bd.add(a, bd.mul(a_row, bd.select(past, last, i64(i)))))
+            row = bd.select(bd.icmp_signed(">", i64(i), last), last, i64(i))
+            lines.append(bd.add(a, bd.mul(a_row, row)))
+            results.append(bd.add(to, bd.mul(out_row, row)))
         left = [bd.sub(cols, i64(j * n)) for j in range(width)]
         masks = [emit.first_mask(bd, c, n) for c in left]
 
@@ -63,9 +65,8 @@ def _tile(tc, a, a_row, b, b_row, depth, to, out_row, rows, cols, mr, nv, whole,
 
         zero = [emit.zero(bd, n).v] * (height * width)
         _, *acc = emit.loop(bd, i64(0), depth, 1, [b, *zero], step)
-        for i in range(height):
+        for i, line in enumerate(results):
             with bd.if_then(bd.icmp_signed("<", i64(i), rows)):
-                line = bd.add(to, bd.mul(out_row, i64(i)))
                 for j in range(width):
                     at, value = bd.add(line, i64(4 * n * j)), V(bd, acc[i * width + j])
                     if full:
@@ -85,25 +86,28 @@ def make(MR: int, NV: int, LANES: int) -> Callable[[int, int, int], None]:
         a, b, out, pairs, rank = arg(args, 0), arg(args, 1), arg(args, 2), arg(args, 3), arg(args, 4)
         rows, depth, cols = arg(args, 5), arg(args, 6), arg(args, 7)
         a_row, b_row, out_row = 4 * arg(args, 8), 4 * arg(args, 9), 4 * arg(args, 10)
+        b_panel = 4 * arg(args, 11)
         down, across = (rows + MR - 1) // MR, (cols + NV * LANES - 1) // (NV * LANES)
         tiles = pairs * across * down
         for tile in range(tiles * part // parts, tiles * (part + 1) // parts):
             rest = tile // down
             row = (tile - rest * down) * MR
             pair = rest // across
-            col = (rest - pair * across) * (NV * LANES)
-            left, right, to = a + row * a_row, b + 4 * col, out + row * out_row + 4 * col
+            panel = rest - pair * across
+            col = panel * (NV * LANES)
+            left, right, to = a + row * a_row, b + panel * b_panel, out + row * out_row + 4 * col
             for axis in range(rank):
-                slot = 11 + 4 * axis
+                slot = 12 + 4 * axis
                 outer = pair // arg(args, slot)
                 index = pair - outer * arg(args, slot)
                 left += 4 * index * arg(args, slot + 1)
                 right += 4 * index * arg(args, slot + 2)
                 to += 4 * index * arg(args, slot + 3)
                 pair = outer
-            if cols - col >= NV * LANES:
-                _tile(left, a_row, right, b_row, depth, to, out_row, rows - row, cols - col, MR, NV, 1, LANES)
+            n, m = rows - row, cols - col
+            if m >= NV * LANES:
+                _tile(left, a_row, right, b_row, depth, to, out_row, n, m, MR, NV, 1, LANES)
             else:
-                _tile(left, a_row, right, b_row, depth, to, out_row, rows - row, cols - col, MR, NV, 0, LANES)
+                _tile(left, a_row, right, b_row, depth, to, out_row, n, m, MR, NV, 0, LANES)
 
     return matmul
