@@ -24,6 +24,11 @@ DTYPES = (
 )
 
 
+def is_float(dtype: np.dtype) -> bool:
+    """Whether ``dtype`` is one of floats: bfloat16 too, which NumPy does not count among them."""
+    return dtype.name in FLOATS
+
+
 @dataclass(frozen=True, slots=True)
 class TensorType:
     """The type of a value: ``TensorType(("N", 3, 224, 224))`` is a batch of RGB images in float32."""
@@ -42,7 +47,7 @@ class TensorType:
 
     @property
     def floating(self) -> bool:
-        """Whether the elements are floats (bfloat16 too, which NumPy does not count among them)."""
+        """Whether the elements are floats."""
         return self.dtype in FLOATS
 
     def bind(self, symbols: Mapping[str, int]) -> TensorType:

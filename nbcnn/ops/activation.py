@@ -14,7 +14,7 @@ import numpy as np
 
 from nbcnn.errors import ShapeError
 from nbcnn.ir.op import Op, Sample
-from nbcnn.ir.types import TensorType
+from nbcnn.ir.types import TensorType, is_float
 from nbcnn.ops import check, rounding
 from nbcnn.ops.erf import erfc
 
@@ -56,7 +56,7 @@ class Activation(Op):
         self, arrays: Sequence[np.ndarray], bounds: Sequence[np.ndarray], u: float
     ) -> tuple[np.ndarray, ...]:
         (x,), (e,) = arrays, bounds
-        if x.dtype.kind != "f":
+        if not is_float(x.dtype):
             return (np.zeros(x.shape),)
         carried = self.carried(x, e)
         return (carried + rounding.FEW * u * (self.rounded(x, self.reference(x)[0]) + carried),)

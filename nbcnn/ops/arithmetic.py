@@ -10,7 +10,7 @@ import numpy as np
 
 from nbcnn.errors import ShapeError
 from nbcnn.ir.op import Op, Sample
-from nbcnn.ir.types import TensorType
+from nbcnn.ir.types import TensorType, is_float
 from nbcnn.ops import check, rounding
 
 Range = tuple[float, float]
@@ -109,7 +109,7 @@ class Add(Binary):
     def error(
         self, arrays: Sequence[np.ndarray], bounds: Sequence[np.ndarray], u: float
     ) -> tuple[np.ndarray, ...]:
-        if arrays[0].dtype.kind != "f":
+        if not is_float(arrays[0].dtype):
             return super().error(arrays, bounds, u)
         return rounding.multilinear(Add(), arrays, bounds, 1, u)
 
@@ -136,7 +136,7 @@ class Mul(Binary):
     def error(
         self, arrays: Sequence[np.ndarray], bounds: Sequence[np.ndarray], u: float
     ) -> tuple[np.ndarray, ...]:
-        if arrays[0].dtype.kind != "f":
+        if not is_float(arrays[0].dtype):
             return super().error(arrays, bounds, u)
         return rounding.multilinear(self, arrays, bounds, 1, u)
 
@@ -150,7 +150,7 @@ class Div(Binary):
     roundings: ClassVar[int] = 2  # as a product with the inverse of b, where that is cheaper
 
     def apply(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        if a.dtype.kind == "f":
+        if is_float(a.dtype):
             return a / b
         divisor = np.where(b == 0, b.dtype.type(1), b)
         down = a // divisor
@@ -176,7 +176,7 @@ class Pow(Binary):
         return (TensorType(check.broadcast_shape(types, self.name), types[0].dtype),)
 
     def apply(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        if a.dtype.kind == "f" or b.dtype.kind == "f":
+        if is_float(a.dtype) or is_float(b.dtype):
             return np.power(a, b).astype(a.dtype)
         inverse = np.where(abs(a) == 1, a ** (abs(b) % 2), a.dtype.type(0))  # without its fraction
         return np.where(b < 0, inverse, np.power(a, np.maximum(b, 0))).astype(a.dtype)

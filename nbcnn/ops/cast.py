@@ -10,7 +10,7 @@ import numpy as np
 
 from nbcnn.errors import ShapeError, nearest
 from nbcnn.ir.op import Op, Sample
-from nbcnn.ir.types import DTYPES, TensorType
+from nbcnn.ir.types import DTYPES, TensorType, is_float
 from nbcnn.ops import rounding
 
 
@@ -36,7 +36,7 @@ class Cast(Op):
         self, arrays: Sequence[np.ndarray], bounds: Sequence[np.ndarray], u: float
     ) -> tuple[np.ndarray, ...]:
         (x,), (e,) = arrays, bounds
-        if x.dtype.kind != "f":
+        if not is_float(x.dtype):
             return (np.zeros(x.shape),)
         if self.to == "bool":
             return (((abs(x) <= e) & (e > 0)).astype(np.float64),)

@@ -10,7 +10,7 @@ import numpy as np
 
 from nbcnn.errors import ShapeError
 from nbcnn.ir.op import Op, Sample
-from nbcnn.ir.types import TensorType
+from nbcnn.ir.types import TensorType, is_float
 from nbcnn.ops import check
 from nbcnn.ops.arithmetic import Binary
 
@@ -74,7 +74,7 @@ class Equal(Comparison):
         return a == b
 
     def carried(self, arrays: Sequence[np.ndarray], bounds: Sequence[np.ndarray]) -> np.ndarray:
-        if arrays[0].dtype.kind != "f":
+        if not is_float(arrays[0].dtype):
             return np.zeros(self.reference(*arrays)[0].shape)
         reach = np.asarray(bounds[0] + bounds[1])
         return ((abs(arrays[0] - arrays[1]) <= reach) & (reach > 0)).astype(np.float64)
@@ -191,7 +191,7 @@ class Where(Op):
         self, arrays: Sequence[np.ndarray], bounds: Sequence[np.ndarray], u: float
     ) -> tuple[np.ndarray, ...]:
         condition, a, b = arrays
-        if a.dtype.kind != "f":
+        if not is_float(a.dtype):
             return (np.zeros(self.reference(*arrays)[0].shape),)
         # A condition that came of inexact numbers may be off by 1: then either may be the result.
         kept = np.where(condition, bounds[1], bounds[2])

@@ -11,7 +11,7 @@ import numpy as np
 
 from nbcnn.errors import ShapeError
 from nbcnn.ir.op import Op, Sample
-from nbcnn.ir.types import Dim, TensorType
+from nbcnn.ir.types import Dim, TensorType, is_float
 from nbcnn.ops import check
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Pad(Op):
         cut = tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape, pairs, strict=True))
         put = [(max(a, 0), max(b, 0)) for a, b in pairs]
         if self.mode == "constant":
-            value = self.value if x.dtype.kind == "f" else int(self.value)
+            value = self.value if is_float(x.dtype) else int(self.value)
             return (np.pad(x[cut], put, constant_values=value),)
         return (np.pad(x[cut], put, mode=self.mode),)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from nbcnn.errors import ShapeError
 from nbcnn.ir.op import Op, Sample
-from nbcnn.ir.types import TensorType
+from nbcnn.ir.types import TensorType, is_float
 from nbcnn.ops import check, rounding, window
 from nbcnn.ops.pool_window import PoolWindow
 
@@ -48,7 +48,7 @@ class MaxPool(PoolWindow):
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = arrays
-        low = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+        low = -np.inf if is_float(x.dtype) else np.iinfo(x.dtype).min
         taps = self.taps(x, beyond=low, padding=low)
         if self.indices:
             return self._with_places(x, taps)

@@ -10,7 +10,7 @@ import numpy as np
 
 from nbcnn.errors import ShapeError
 from nbcnn.ir.op import Op, Sample
-from nbcnn.ir.types import TensorType
+from nbcnn.ir.types import TensorType, is_float
 from nbcnn.ops import check
 
 
@@ -82,7 +82,7 @@ class ArgMin(_Arg):
     name: ClassVar[str] = "arg_min"
 
     def order(self, x: np.ndarray) -> np.ndarray:
-        return -x if x.dtype.kind == "f" else ~x  # the complement turns the order of integers round
+        return -x if is_float(x.dtype) else ~x  # the complement turns the order of integers round
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from nbcnn.errors import ShapeError
 from nbcnn.ir.op import Op, Sample
-from nbcnn.ir.types import TensorType
+from nbcnn.ir.types import TensorType, is_float
 from nbcnn.ops import check, rounding
 
 Axes = tuple[int, ...] | None
@@ -184,7 +184,7 @@ class ReduceLogSumExp(_Reduce):
     name: ClassVar[str] = "reduce_log_sum_exp"
 
     def reduce(self, x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-        x = x if x.dtype.kind == "f" else x.astype(np.float64)
+        x = x if is_float(x.dtype) else x.astype(np.float64)
         top = x.max(axis=axes, keepdims=True, initial=-np.inf)
         top = np.where(np.isfinite(top), top, 0).astype(x.dtype)
         y = np.log(np.exp(x - top).sum(axis=axes, keepdims=True)) + top
@@ -234,6 +234,6 @@ class ReduceMin(_Extremum):
 
 def _ends(dtype: np.dtype) -> tuple[Any, Any]:
     """The smallest and the largest number of ``dtype``."""
-    if dtype.kind == "f":
+    if is_float(dtype):
         return -np.inf, np.inf
     return (False, True) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)

@@ -11,7 +11,7 @@ import numpy as np
 
 from nbcnn.errors import ShapeError
 from nbcnn.ir.op import Op, Sample
-from nbcnn.ir.types import Dim, TensorType
+from nbcnn.ir.types import Dim, TensorType, is_float
 from nbcnn.ops import check, resample, rounding
 from nbcnn.ops.resample import Axis, Coordinates, Mode, Nearest
 
@@ -122,7 +122,7 @@ class Resize(Op):
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = arrays
-        if x.dtype.kind == "f" or self.mode == "nearest":
+        if is_float(x.dtype) or self.mode == "nearest":
             return (self._apply(x, self.extrapolation, np.asarray),)
         limits = np.iinfo(x.dtype) if x.dtype.kind in "iu" else None
         y = self._apply(x.astype(np.float64), self.extrapolation, np.asarray).round()

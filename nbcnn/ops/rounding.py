@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nbcnn.ir.types import is_float
+
 if TYPE_CHECKING:
     from nbcnn.ir.op import Op
 
@@ -44,9 +46,9 @@ def multilinear(
     product; rounding adds gamma_k * f(|x| + |e|). Integers among the operands are
     indices, taken as they are; results of integers alone are exact.
     """
-    if all(a.dtype.kind != "f" for a in arrays):
+    if all(not is_float(a.dtype) for a in arrays):
         return tuple(np.zeros(r.shape) for r in op.reference(*arrays))
-    size = [abs(a) if a.dtype.kind == "f" else a for a in arrays]
+    size = [abs(a) if is_float(a.dtype) else a for a in arrays]
     high = op.reference(*(a + e for a, e in zip(size, bounds, strict=True)))
     low = op.reference(*size) if any(e.any() for e in bounds) else high
     return tuple((top - base) + gamma(k, u) * top for top, base in zip(high, low, strict=True))
