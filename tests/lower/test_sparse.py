@@ -12,7 +12,7 @@ from strategies import Builder
 import nbcnn
 from nbcnn.ir import Graph
 from nbcnn.ir.weight import Sparsity
-from nbcnn.kernels.cpu import planes, sparse
+from nbcnn.kernels.cpu import planes, sparse, sparse_dense
 from nbcnn.lower import trial
 from nbcnn.lower.model import Model
 from nbcnn.ops.activation import Relu, Silu
@@ -21,10 +21,13 @@ from nbcnn.ops.concat import Concat
 from nbcnn.ops.conv1d import Conv1d
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.conv3d import Conv3d
+from nbcnn.ops.dense import Dense
 from nbcnn.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from nbcnn.ops.reshape import Flatten
 
 RECORDS = (
     sparse.SparseConv,
+    sparse_dense.SparseDense,
     planes.PlanesDepthwise,
     planes.PlanesPool,
     planes.PlanesGlobalPool,
@@ -176,6 +179,25 @@ def test_concat() -> None:
     y = build("last", Conv2d(6, 3, padding=1), build("concat", Concat(1), *parts))
     mark(build, "last", 0.5)
     check(build.graph(y), {"sparse", "planes_concat"})
+
+
+@pytest.mark.parametrize("features, outputs", [(300, 37), (9, 4), (64, 16)])
+@pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
+def test_fully_connected(features: int, outputs: int, density: float) -> None:
+    build = Builder()
+    y = build("fc", Dense(outputs), build.input(features))
+    mark(build, "fc", density)
+    check(build.graph(build("relu", Relu(), y)), {"sparse_dense"}, batch=3)
+
+
+@pytest.mark.parametrize("channels", [5, 16])
+def test_fully_connected_on_an_image(channels: int) -> None:
+    """The image is not moved: weights find its pixels where they lie."""
+    build = Builder()
+    x = build("conv", Conv2d(channels, 1), build.input(8, 3, 4))
+    y = build("fc", Dense(11), build("flatten", Flatten(), x))
+    mark(build, "fc", 0.3)
+    check(build.graph(y), {"igemm", "alias", "sparse_dense"}, batch=3)
 
 
 def test_dense_weights_are_refused() -> None:

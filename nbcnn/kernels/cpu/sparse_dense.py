@@ -1,0 +1,82 @@
+"""Fully connected layers whose weights are mostly zeros: the zeros are not read."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from nbcnn.ir.weight import Weight
+from nbcnn.kernels.base import Arg, Emit, Kernel, Layout, Site, Step, Store, View
+from nbcnn.kernels.cpu import epilogue, packing
+from nbcnn.options import CompileOptions
+from nbcnn.runtime.codecache import KernelSpec
+from nbcnn.target import Target
+
+WEIGHTS = 1e9
+"""Weights that are not zero that are read in a second, for estimates."""
+
+
+class SparseDense(Kernel):
+    """A dense layer whose weight the pass ``sparsify`` marked."""
+
+    name = "sparse_dense"
+    on_trial = True
+
+    def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
+        found = epilogue.parse(site, "dense")
+        if isinstance(found, str):
+            return found
+        if site.weight(found[0].weights[0]).sparsity is None:
+            return "its weight is not marked as sparse"
+        return None
+
+    def cost(self, site: Site, target: Target) -> float:
+        main, _ = epilogue.matched(site, "dense")
+        sparsity = site.weight(main.weights[0]).sparsity
+        assert sparsity is not None
+        return site.macs * (1 - sparsity.zeros) / WEIGHTS
+
+    def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
+        _, tail = epilogue.matched(site, "dense")
+        if slot > 0 or tail.residual == site.data[0]:  # what is added must lie as the result does
+            return super().accepts(site, slot, layout)
+        return layout.kind == "nhwc"
+
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+        (out,), a, store = outs, ins[0], emit.store
+        main, tail = epilogue.matched(site, "dense")
+        residual = epilogue.residual_of(site, ins, tail)
+        weights = [site.weight(name) for name in main.weights]
+        rows = site.out_types[0].extents()[1]
+        starts, offsets, values = entries(weights[0], a, store)
+        bias = packing.vectors(weights[1] if len(weights) > 1 else None, 1, rows, emit.target.lanes, store)
+        args: tuple[Arg, ...] = (
+            *(a.address, out.address, residual.address if residual else 0, bias),
+            *(starts, offsets, values, emit.batch, rows),
+            *(a.image_stride, out.image_stride, residual.image_stride if residual else 0),
+            *tail.args,
+        )
+        spec = KernelSpec(
+            "nbcnn.kernels.cpu.code.sparse_dense:make",
+            (("LANES", emit.target.lanes), ("ACT", tail.code), ("RES", tail.order)),
+            f"f32_sparse_dense{tail.label}__{emit.target.isa}",
+        )
+        return [Step(site.name, spec, args, values.size * emit.batch, values.nbytes + offsets.nbytes)]
+
+
+def entries(weight: Weight, a: View, store: Store) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The weights that are not zero, by output: starts, offsets into a row that lies as ``a``, values."""
+    c, h, w = a.layout.image  # type: ignore[misc]
+
+    @cache
+    def made() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        filters = weight.array.reshape(-1, c, h * w).transpose(0, 2, 1)
+        row, pixel, channel = np.nonzero(filters)
+        starts = np.searchsorted(row, np.arange(len(filters) + 1))
+        offsets = 4 * (pixel * a.pitch + channel)
+        return starts.astype(np.int32), offsets.astype(np.int32), filters[row, pixel, channel]
+
+    key = ("weights", "sparse_dense", weight, a.layout.image, a.pitch)
+    starts, offsets, values = (store.get((*key, i), lambda i=i: made()[i]) for i in range(3))
+    return starts, offsets, values
