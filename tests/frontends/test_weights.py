@@ -199,7 +199,8 @@ def test_ones_at_the_end_of_a_shape_do_not_matter(tmp_path, rng):
     """A dense layer's weight serves a 1x1 convolution, and the other way round."""
     text = (
         "format: 1\nname: m\ninputs: {x: [N, 3, 2, 1]}\nnodes:\n"
-        "  - {name: conv, op: conv2d, channels: 4, kernel: 1, bias: false}\n  - {name: flatten, op: flatten}\n"
+        "  - {name: conv, op: conv2d, channels: 4, kernel: 1, bias: false}\n"
+        "  - {name: flatten, op: flatten}\n"
         "  - {name: fc, op: dense, channels: 5, bias: false}\nweights: {file: w.safetensors}\n"
     )
     arrays = {"conv.weight": rng.standard_normal((4, 3)), "fc.weight": rng.standard_normal((5, 8, 1, 1))}

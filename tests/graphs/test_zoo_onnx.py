@@ -27,6 +27,10 @@ SMALL = (
 ZOO = [pytest.param(n, marks=() if n in SMALL else pytest.mark.slow) for n in resources.names("graphs")]
 
 
+TRANSPOSED = ("convnext_tiny",)
+"""Models with a layer_norm over channels: ONNX normalises last axes only, so that it travels transposed."""
+
+
 @pytest.mark.parametrize("name", ZOO)
 def test_there_and_back(name: str, tmp_path) -> None:
     graph, file = nbcnn.load(name), tmp_path / "model.onnx"
@@ -43,10 +47,11 @@ def test_there_and_back(name: str, tmp_path) -> None:
 
     again = nbcnn.from_onnx(file)
     assert again.inputs == graph.inputs
-    assert again.weights.keys() == graph.weights.keys()
+    assert again.weights.keys() >= graph.weights.keys()  # a gelu of older opsets has constants
     for key, weight in graph.weights.items():
         np.testing.assert_array_equal(again.weight(key).array, weight.array)
-    assert form(again) == form(graph)
+    if name not in TRANSPOSED:
+        assert form(again) == form(graph)
     back = nbcnn.compile(again).run(inputs)
     for key, value in got.items():
         np.testing.assert_allclose(back[key], value, rtol=0, atol=1e-5 * abs(value).max())
@@ -54,7 +59,5 @@ def test_there_and_back(name: str, tmp_path) -> None:
 
 def form(graph: Graph) -> list[tuple[str, ...]]:
     """What the default passes make of ``graph``: the operators of each node, in order."""
-    nodes = nbcnn.optimize(graph).nodes
-    return [
-        tuple(part.op.name for part in (n.op.body.nodes if isinstance(n.op, Fused) else [n])) for n in nodes
-    ]
+    bodies = [n.op.body.nodes if isinstance(n.op, Fused) else [n] for n in nbcnn.optimize(graph).nodes]
+    return [tuple(part.op.name for part in body) for body in bodies]
