@@ -19,7 +19,7 @@ from nbcnn.passes import fusing
 from nbcnn.passes.base import EXACT, Pass
 
 ARITHMETIC = frozenset({"add", "sub", "mul", "div", "minimum", "maximum", "prelu"})
-CARRIERS = ARITHMETIC | {*CONVS, *TRANSPOSED, "dense", "batch_norm"}
+CARRIERS = ARITHMETIC | {*CONVS, *TRANSPOSED, "dense", "batch_norm", "instance_norm", "group_norm"}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Every sample of the convolutions and pools through its kernel, held to the float64 bound."""
+"""Every sample of the convolutions, pools and norms through its kernel, held to the float64 bound."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from nbcnn.passes.fuse_residual_add import FuseResidualAdd
 WINDOWS = (
     *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"),
     *("max_pool", "avg_pool", "global_avg_pool", "global_max_pool"),
+    *("layer_norm", "rms_norm", "instance_norm", "group_norm", "lrn"),
 )
+WITHOUT = ("with places", "places by column", "axes apart", "with statistics", "wider than the channels")
 SAMPLES = [s for name in WINDOWS for s in ops.get(name).samples() if s.error is None]
 
 
@@ -34,8 +36,8 @@ def graph_of(sample: Sample) -> Graph:
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: f"{s.op.name}-{s.note or s.types[0].shape}")
 def test_every_sample_has_a_kernel(sample: Sample) -> None:
-    if len(sample.op.infer(*sample.types)) > 1:
-        pytest.skip("places are computed by the reference")
+    if sample.note in WITHOUT:
+        pytest.skip("the reference computes it")
     check(graph_of(sample))
 
 
@@ -51,6 +53,22 @@ def test_what_follows_a_transposed_convolution_is_computed_with_it(op: tuple, na
     fused = run(graph, [FuseResidualAdd(), FuseActivation()]).graph
     check(fused)
     assert [len(node.op.body.nodes) for node in fused.nodes if node.op.name == "fused"] == [3]
+
+
+@pytest.mark.parametrize("op", [("group_norm", 4), ("instance_norm",)])
+def test_what_follows_a_norm_is_computed_with_it(op: tuple) -> None:
+    build = Builder()
+    x = build("norm", ops.get(op[0])(*op[1:]), build.input(20, 5, 9))
+    fused = run(build.graph(build("act", ops.get("silu")(), x)), [FuseActivation()]).graph
+    assert len(fused.nodes) == 1
+    check(fused)
+
+
+def test_means_far_from_zero() -> None:
+    for op, shape in (("layer_norm", (300,)), ("instance_norm", (5, 40, 40)), ("group_norm", (6, 300))):
+        build = Builder()
+        x = build("shift", Add(), build.input(*shape), build.weight("c", np.full((1,) * len(shape), 100.0)))
+        check(build.graph(build("norm", ops.get(op)(*((3,) if op == "group_norm" else ())), x)))
 
 
 def test_what_has_no_kernel_yet_says_so() -> None:

@@ -16,9 +16,11 @@ them.  Nothing is bounds-checked.  Any lane count works on any CPU: LLVM splits 
 ``vfma(a, b, c)``                      a * b + c, fused where the CPU can
 ``vmax(v, lo)``, ``vmin(v, hi)``       one instruction; NaN in v is kept, NaN in the bound ignored
 ``vmax_nan(v, w)``, ``vmin_nan``       NaN in either is kept (max pooling)
+``vsqrt(v)``                           correctly rounded
 ``vabs(v)``, ``vexp(v)``, ``vlog(v)``  absolute value; e**v within 1.5 ulp, log within 3, over the whole range
 ``v < w``, ``<= > >= == !=``           a mask; ``&``, ``|`` combine masks
 ``vselect(mask, v, w)``                v where the mask is set, else w
+``vfirst(n, v, w)``                    the first n lanes of v, the others of w
 ``vsum(v)``, ``vhmax(v)``              over the lanes, as float32 (vhmax: NaN if any is)
 ``load_f32(addr)``, ``load_i32(addr)``  one scalar (load_i32 gives intp, sign-extended)
 ``store_f32(addr, x)``, ``store_i32``  one scalar
@@ -322,6 +324,17 @@ def vselect(tc, mask, v, w):
 
 
 @intrinsic
+def vfirst(tc, n, v, w):
+    """The first ``n`` lanes of ``v``, the others of ``w``."""
+    kind = vec_type(v)
+
+    def emit_first(context, bd, sig, a):
+        return bd.select(emit.first_mask(bd, a[0], kind.lanes), a[1], a[2])
+
+    return kind(types.intp, kind, vec_type(w)), emit_first
+
+
+@intrinsic
 def vfma(tc, a, b, c):
     """``a * b + c``, fused where the CPU can."""
     kind = vec_type(a, "a")
@@ -363,6 +376,7 @@ vmax = _binary(emit.maximum, emit.maximum.__doc__ or "")
 vmin = _binary(emit.minimum, emit.minimum.__doc__ or "")
 vmax_nan = _binary(emit.maximum_nan, emit.maximum_nan.__doc__ or "")
 vmin_nan = _binary(emit.minimum_nan, emit.minimum_nan.__doc__ or "")
+vsqrt = _unary(emit.sqrt, "The square root of each lane, correctly rounded.")
 vabs = _unary(emit.absolute, "The absolute value of each lane.")
 vexp = _unary(emit.exp, "e**v: within 1.5 ulp, gradual underflow; inf, 0 and NaN as due.")
 vlog = _unary(emit.log, emit.log.__doc__ or "")

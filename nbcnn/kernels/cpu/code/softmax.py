@@ -8,17 +8,13 @@ the pitch has room for them.  May run in place.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numba.core import types
-from numba.extending import intrinsic
 
-from nbcnn.kernels.cpu.code import emit
 from nbcnn.kernels.cpu.code.simd import (
     arg,
-    vec_type,
     vexp,
+    vfirst,
     vhmax,
     vload,
     vload_first,
@@ -32,17 +28,6 @@ from nbcnn.kernels.cpu.code.simd import (
 )
 
 _LOWEST = np.float32(-np.inf)
-
-
-@intrinsic
-def _first_of(tc, n, v, w):
-    """The first ``n`` lanes of ``v``, the others of ``w``."""
-    kind = vec_type(v)
-
-    def emit_first(context: Any, bd: Any, sig: Any, a: Any) -> Any:
-        return bd.select(emit.first_mask(bd, a[0], kind.lanes), a[1], a[2])
-
-    return kind(types.intp, kind, vec_type(w)), emit_first
 
 
 def make(LOG: int, LANES: int) -> Callable[[int, int, int], None]:
@@ -63,13 +48,13 @@ def make(LOG: int, LANES: int) -> Callable[[int, int, int], None]:
                 tail = vload(x + 4 * whole, LANES)
             else:
                 tail = vload_first(x + 4 * whole, rest, LANES)
-            top = _first_of(rest, tail, vset(_LOWEST, LANES))
+            top = vfirst(rest, tail, vset(_LOWEST, LANES))
             for i in range(0, 4 * whole, 4 * LANES):
                 top = vmax(vload(x + i, LANES), top)
             top = vset(vhmax(top), LANES)
             # exp(0) in the lanes past C: a subnormal there would cost more than the whole row.
-            tail = _first_of(rest, tail, top) - top
-            last = _first_of(rest, vexp(tail), vzero(LANES))
+            tail = vfirst(rest, tail, top) - top
+            last = vfirst(rest, vexp(tail), vzero(LANES))
             total = last
             for i in range(0, 4 * whole, 4 * LANES):
                 e = vexp(vload(x + i, LANES) - top)

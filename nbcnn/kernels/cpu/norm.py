@@ -1,0 +1,187 @@
+"""Normalisation by the operand's own mean and variance, and local response normalisation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from nbcnn.ir.graph import Node
+from nbcnn.ir.weight import Weight
+from nbcnn.kernels.base import (
+    F32,
+    PLAIN,
+    Address,
+    Buffer,
+    Emit,
+    Float,
+    Kernel,
+    Layout,
+    Site,
+    Step,
+    View,
+    nhwc,
+    round_up,
+)
+from nbcnn.kernels.cpu import epilogue, packing
+from nbcnn.kernels.cpu.epilogue import Epilogue
+from nbcnn.ops.group_norm import GroupNorm, InstanceNorm
+from nbcnn.ops.layer_norm import LayerNorm, RmsNorm
+from nbcnn.ops.lrn import Lrn
+from nbcnn.options import CompileOptions
+from nbcnn.runtime.codecache import KernelSpec
+from nbcnn.target import Target
+
+CODE = "nbcnn.kernels.cpu.code.norm"
+
+QUARTERS = {0.5: 2, 0.75: 3, 1.0: 4}
+"""Exponents of local response that square roots make."""
+
+
+def _bytes(site: Site, emit: Emit, times: int = 2) -> int:
+    return times * site.in_types[0].nbytes(emit.batch)
+
+
+class RowNorm(Kernel):
+    """layer_norm and rms_norm over the channels of each pixel, or over the last axes of anything plain."""
+
+    name = "row_norm"
+
+    def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
+        op = site.op
+        if not isinstance(op, LayerNorm | RmsNorm):
+            return f"{op.name} does not normalise rows"
+        if isinstance(op, LayerNorm) and op.statistics:
+            return "mean and deviation are asked for too"
+        (x,) = site.in_types
+        axes = op.along(x)
+        if 0 in axes or not (_over_channels(site) or axes == tuple(range(axes[0], x.rank))):
+            return "only axis 1 of images and the last axes are vectorised"
+        return None
+
+    def cost(self, site: Site, target: Target) -> float:
+        return site.in_types[0].elements() * 3e-10
+
+    def reads(self, site: Site) -> tuple[Layout, ...]:
+        return (nhwc(site.in_types[0]) if _over_channels(site) else PLAIN,)
+
+    def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
+        return ins
+
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+        (a,), (out,), (type_,), op = ins, outs, site.in_types, site.op
+        assert isinstance(op, LayerNorm | RmsNorm)
+        length = math.prod(int(type_.shape[axis]) for axis in op.along(type_))
+        pitches = (length, length) if a.layout == PLAIN else (a.pitch, out.pitch)
+        weight, *bias = (w for _, w in site.weights)
+        vectors = [_vector(w, length, emit) for w in (weight, bias[0] if bias else None)]
+        args = (
+            *(a.address, out.address, *vectors, type_.elements(emit.batch) // length, length),
+            *(*pitches, Float(op.epsilon), int(op.CENTRED)),
+        )
+        lanes = emit.target.lanes
+        spec = KernelSpec(f"{CODE}:make_rows", (("LANES", lanes),), f"f32_row_norm__{emit.target.isa}")
+        return [Step(site.name, spec, args, nbytes=_bytes(site, emit))]
+
+
+def _over_channels(site: Site) -> bool:
+    """Whether what is averaged lies side by side in each pixel."""
+    (x,) = site.in_types
+    return nhwc(x).image is not None and site.op.along(x) == (1,)  # type: ignore[attr-defined]
+
+
+def _vector(weight: Weight | None, length: int, emit: Emit) -> np.ndarray:
+    """A weight with room for whole vectors behind its last."""
+    return packing.vectors(weight, 1, length, emit.target.lanes, emit.store)
+
+
+class PlaneNorm(Kernel):
+    """instance_norm and group_norm, with an activation behind.
+
+    Three steps: moments of each channel, what its group makes of them, and the image once more.
+    """
+
+    name = "plane_norm"
+
+    def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
+        main, *rest = site.body
+        if not isinstance(main.op, InstanceNorm | GroupNorm):
+            return f"{main.op.name} does not normalise planes"
+        if len(rest) > 1 or (rest and epilogue.activation(rest[0].op) is None):
+            return "more than one activation follows"
+        return None
+
+    def cost(self, site: Site, target: Target) -> float:
+        return site.in_types[0].elements() * 3e-10
+
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+        (a,), (out,), (type_,), batch = ins, outs, site.in_types, emit.batch
+        main, *rest = site.body
+        tail = (epilogue.activation(rest[0].op) if rest else None) or Epilogue()
+        _, channels, *size = type_.extents(batch)
+        lanes, isa, pixels = emit.target.lanes, emit.target.isa, math.prod(size)
+        width = round_up(channels, lanes)
+        scratch = Buffer(f"{site.name}.moments", F32 * 2 * batch * width, purpose="scratch")
+        moments = Address(scratch)
+        weight, bias = (_vector(site.weight(name), channels, emit) for name in main.weights)
+        first = KernelSpec(f"{CODE}:make_moments", (("LANES", lanes),), f"f32_moments__{isa}")
+        second = KernelSpec(f"{CODE}:make_combine", (), f"f32_combine_moments__{isa}")
+        third = KernelSpec(
+            f"{CODE}:make_apply",
+            (("ACT", tail.code), ("LANES", lanes)),
+            f"f32_apply_moments{tail.label}__{isa}",
+        )
+        epsilon = Float(main.op.epsilon)  # type: ignore[attr-defined]
+        look = (a.address, moments, batch, pixels, width, a.pitch, a.image_stride)
+        join = (moments, weight, batch, channels, width, _groups(main, channels), pixels, epsilon)
+        apply = (
+            *(a.address, out.address, moments, bias, batch, pixels, width),
+            *(a.pitch, out.pitch, a.image_stride, out.image_stride, *tail.args),
+        )
+        return [
+            Step(site.name, first, look, nbytes=_bytes(site, emit, 1)),
+            Step(site.name, second, join, nbytes=scratch.nbytes),
+            Step(site.name, third, apply, nbytes=_bytes(site, emit)),
+        ]
+
+
+def _groups(main: Node, channels: int) -> int:
+    return main.op.num_groups if isinstance(main.op, GroupNorm) else channels
+
+
+class LocalResponse(Kernel):
+    """lrn over the channels of each pixel."""
+
+    name = "lrn"
+
+    def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
+        op = site.op
+        if not isinstance(op, Lrn):
+            return f"{op.name} is no lrn"
+        if op.beta not in QUARTERS:
+            return f"the exponent {op.beta:g} is none of {', '.join(map(str, QUARTERS))}"
+        return (
+            None if nhwc(site.in_types[0]).image else "only signals, images, volumes and rows are vectorised"
+        )
+
+    def cost(self, site: Site, target: Target) -> float:
+        return site.in_types[0].elements() * 1e-9
+
+    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+        (a,), (out,), op = ins, outs, site.op
+        assert isinstance(op, Lrn)
+        c, h, w = a.layout.image  # type: ignore[misc]
+        lanes, areas = emit.target.lanes, emit.options.threads or 1
+        line = c - c % lanes + 2 * lanes + op.size
+        scratch = Buffer(f"{site.name}.squares", F32 * areas * line, purpose="scratch")
+        args = (
+            *(a.address, out.address, Address(scratch), areas, emit.batch * h * w, c, a.pitch, out.pitch),
+            *(op.size, Float(op.alpha / op.size), Float(op.bias)),
+        )
+        quarters = QUARTERS[op.beta]
+        spec = KernelSpec(
+            f"{CODE}:make_lrn",
+            (("QUARTERS", quarters), ("LANES", lanes)),
+            f"f32_lrn_{quarters}q__{emit.target.isa}",
+        )
+        return [Step(site.name, spec, args, nbytes=_bytes(site, emit))]
