@@ -34,10 +34,13 @@ from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.conv_transpose2d import ConvTranspose2d
 from nbcnn.ops.dense import Dense
 from nbcnn.ops.dropout import Dropout
+from nbcnn.ops.elementary import Abs, Erf, Exp, Neg
 from nbcnn.ops.pad import Pad
+from nbcnn.ops.piecewise import Clip, Shrink
 from nbcnn.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from nbcnn.ops.reduce import ReduceMean
 from nbcnn.ops.reshape import Flatten, Reshape
+from nbcnn.ops.smooth import Celu, Mish, Selu, Softplus, Softsign
 from nbcnn.ops.softmax import Softmax
 from nbcnn.ops.transpose import Transpose
 
@@ -52,6 +55,18 @@ ACTIVATIONS: tuple[Op, ...] = (
     Gelu(),
     Sigmoid(),
     Tanh(),
+    Clip(-0.5, 1.5),
+    Celu(0.7),
+    Selu(),
+    Softplus(),
+    Softsign(),
+    Mish(),
+    Silu(0.5),
+    Shrink(0.2, 0.3),
+    Abs(),
+    Neg(),
+    Exp(),
+    Erf(),
 )
 
 

@@ -3,9 +3,10 @@
     y1 = op(x, w), y2 = op(x, w')  with w' = w:  everything that reads y2 reads y1
 
 Two nodes are the same when their operators are equal, their data operands are the same values (in either
-order for a sum or a product) and their weights hold the same bits, mask and trainable flag. Nodes are taken
-in order, so that whole equal branches fall together; the first one stays. A result of the graph keeps its
-public name. Equal weights that are trained separately become one: to train two copies apart, draw them apart.
+order where that does not matter, as in a sum) and their weights hold the same bits, mask and trainable flag.
+Nodes are taken in order, so that whole equal branches fall together; the first one stays. A result of the
+graph keeps its public name. Equal weights that are trained separately become one: to train two copies apart,
+draw them apart.
 
 Weights are read only where operators, operands and shapes agree already, and each once (a digest), so the
 work grows with the size of the graph, not with the number of pairs.
@@ -22,6 +23,13 @@ import numpy as np
 
 from nbcnn.ir import Graph, Node, Rewriter, Weight
 from nbcnn.passes.base import EXACT, Pass
+
+COMMUTATIVE = frozenset(
+    {
+        *("add", "mul", "minimum", "maximum", "equal", "logical_and", "logical_or", "logical_xor"),
+        *("bitwise_and", "bitwise_or", "bitwise_xor"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -50,13 +58,13 @@ class CommonSubexpressions(Pass):
             for mine, other in zip(node.outputs, rw.graph.node(first).outputs, strict=True):
                 rw.redirect(mine, other)
             rw.erase(name)
-            rw.erase_dead(node.weights)
+            rw.erase_dead(v for v in node.inputs if rw.graph.is_weight(v))
 
 
 def _outline(graph: Graph, node: Node) -> Hashable:
     """What equal nodes have in common, without a look at the contents of weights: a type stands for each."""
     operands = [graph.type(v) if graph.is_weight(v) else v for v in node.inputs]
-    if node.op.name in ("add", "mul"):
+    if node.op.name in COMMUTATIVE:
         operands.sort(key=str)
     return node.op, tuple(operands)
 

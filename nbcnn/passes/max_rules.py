@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from nbcnn.ir import Graph, Node, Op, Rewriter
 from nbcnn.ops.activation import Activation, Elu, HardSigmoid, LeakyRelu
+from nbcnn.ops.piecewise import ThresholdedRelu
 from nbcnn.ops.pool import GlobalMaxPool, MaxPool
+from nbcnn.ops.smooth import Celu, Selu
 from nbcnn.passes import fusing
 from nbcnn.passes.fuse_activation import CARRIERS
 from nbcnn.passes.rules import Plan, Rule
@@ -63,7 +65,19 @@ def non_decreasing(op: Op) -> bool:
     match op:
         case LeakyRelu(alpha=alpha) | Elu(alpha=alpha) | HardSigmoid(alpha=alpha):
             return alpha >= 0
-    return isinstance(op, Activation) and op.name in ("relu", "relu6", "sigmoid", "tanh")
+        case Celu(alpha=alpha) | ThresholdedRelu(alpha=alpha):
+            return alpha >= 0
+        case Selu(alpha=alpha, gamma=gamma):
+            return alpha >= 0 and gamma >= 0
+    return isinstance(op, Activation) and op.name in _NON_DECREASING
+
+
+_NON_DECREASING = frozenset(
+    {
+        *("relu", "relu6", "clip", "sigmoid", "tanh", "softplus", "softsign", "exp", "erf"),
+        *("floor", "ceil", "round", "sign", "atan", "sinh", "asinh"),
+    }
+)
 
 
 def cascade(graph: Graph, pool: Node) -> Plan | str | None:

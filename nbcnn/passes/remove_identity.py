@@ -4,7 +4,8 @@ Dropout (an inference pass: the identity by definition), pooling with a 1x1 wind
 over a plane of one point, a pad by nothing, a sum, product, mean or extremum of one element, a change of
 shape or dtype to what is there already, a concat or split of one value, a slice that takes everything in
 order, an expand or tile that repeats nothing, a transpose that moves no axis but those of one element,
-blocks of one point, a resize of every axis to its own size. Readers read the operand.
+blocks of one point, a resize of every axis to its own size, a clip without bounds, a sum with zeros or a
+product with ones (the same but for the sign of a zero). Readers read the operand.
 
 Kept where a graph input or a weight would become an output of the graph: an output is always computed.
 """
@@ -16,6 +17,7 @@ from typing import ClassVar
 
 from nbcnn.ir import Graph, Node, Rewriter
 from nbcnn.ops.pad import Pad
+from nbcnn.ops.piecewise import Clip
 from nbcnn.ops.pool import AvgPool, MaxPool
 from nbcnn.ops.resize import Resize
 from nbcnn.ops.slice import Slice
@@ -41,16 +43,36 @@ class RemoveIdentity(Pass):
     def run(self, rw: Rewriter) -> None:
         for name in [node.name for node in rw.graph.nodes]:
             node = rw.graph.node(name)  # an earlier rewrite may have redirected its operand
-            if not _is_identity(rw.graph, node):
+            source = _unchanged(rw.graph, node)
+            if source is None:
                 continue
-            source = node.data[0]
             if rw.graph.is_output(node.output) and rw.graph.producer(source) is None:
                 rw.refuse(name, f"an output of the graph would be '{source}' itself, which nothing computes")
                 continue
             if not rw.begin(name, f"is '{source}' unchanged"):
                 return
             rw.redirect(node.output, source)
-            rw.erase(name)
+            rw.erase_dead([name])
+
+
+_NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "div": 1, "pow": 1}
+"""The constant that changes nothing, on either side or on the right."""
+
+
+def _unchanged(graph: Graph, node: Node) -> str | None:
+    """The operand that the node hands on, or None."""
+    if _is_identity(graph, node):
+        return node.data[0]
+    if node.op.name not in _NEUTRAL or all(map(graph.is_weight, node.inputs)):
+        return None
+    constants = [i for i, v in enumerate(node.inputs) if graph.is_weight(v)]
+    if not constants or (constants == [0] and node.op.name not in ("add", "mul")):
+        return None
+    source, constant = node.inputs[1 - constants[0]], node.inputs[constants[0]]
+    if graph.type(source) != graph.type(node.output):
+        return None  # the constant makes it larger
+    neutral = (graph.weight(constant).array == _NEUTRAL[node.op.name]).all()
+    return source if neutral else None
 
 
 def _is_identity(graph: Graph, node: Node) -> bool:
@@ -64,6 +86,8 @@ def _is_identity(graph: Graph, node: Node) -> bool:
         return set(op.kernel) == {1}
     if isinstance(op, Pad):
         return op.nothing
+    if isinstance(op, Clip):
+        return op.min is None and op.max is None
     if isinstance(op, Slice):
         return all(part.step > 0 or x.shape[axis] == 1 for axis, part in op.along(x).items())
     if isinstance(op, Transpose):

@@ -79,7 +79,7 @@ def _activation(word: Word, option: str) -> Activation:
     if isinstance(word, dict) and len(word) != 1:
         raise PassError(f"{where}: one activation and its attributes, got {word!r}")
     name, given = next(iter(word.items())) if isinstance(word, dict) else (word, {})
-    known = [op for op, place in ops.OPS.items() if place.startswith("activation:")]
+    known = [op for op in ops.OPS if issubclass(ops.get(op), Activation)]
     if name not in known:
         raise PassError(f"{where}: '{name}' is no activation{nearest(name, known)}")
     cls = ops.get(name)

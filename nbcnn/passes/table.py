@@ -17,6 +17,7 @@ PASSES: dict[str, str] = {
     "fold-constants": "fold_constants:FoldConstants",
     "remove-dead": "remove_dead:RemoveDead",
     "remove-identity": "remove_identity:RemoveIdentity",
+    "recognise-functions": "recognise_functions:RecogniseFunctions",
     "canonicalise-shapes": "canonicalise_shapes:CanonicaliseShapes",
     "common-subexpressions": "common_subexpressions:CommonSubexpressions",
     "fuse-scale-shift": "fuse_scale_shift:FuseScaleShift",

@@ -8,8 +8,8 @@ import numpy as np
 from strategies import Builder
 
 from nbcnn.ir import Graph
-from nbcnn.ops.activation import Relu, Silu
-from nbcnn.ops.arithmetic import Add, Mul
+from nbcnn.ops.activation import Relu, Sigmoid, Silu
+from nbcnn.ops.arithmetic import Add, Div, Maximum, Minimum, Mul, Pow
 from nbcnn.ops.batch_norm import BatchNorm
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.dense import Dense
@@ -38,6 +38,16 @@ def remove_dead(b: Builder) -> Graph:
 def remove_identity(b: Builder) -> Graph:
     x = b("pool", MaxPool((1, 1)), b("drop", Dropout(), b("act", Relu(), b.input(4, 6, 6))))
     return b.graph(b("last", Silu(), x), b("late", Dropout(), "x"))
+
+
+def recognise_functions(b: Builder) -> Graph:
+    for name, number in (("three", 3.0), ("zero", 0.0), ("six", 6.0), ("two", 2.0)):
+        b.weight(name, np.full((1,), number))
+    x = b.input(4, 6, 6)
+    inner = b("inner", Minimum(), b("low", Maximum(), b("sum", Add(), x, "three"), "zero"), "six")
+    y = b("swish", Div(), b("product", Mul(), x, inner), "six")
+    gate = b("gate", Sigmoid(), y)
+    return b.graph(b("square", Pow(), b("silu", Mul(), y, gate), "two"))
 
 
 def canonicalise_shapes(b: Builder) -> Graph:
@@ -139,6 +149,7 @@ GRAPHS: dict[str, Callable[[Builder], Graph]] = {
     "fold-constants": fold_constants,
     "remove-dead": remove_dead,
     "remove-identity": remove_identity,
+    "recognise-functions": recognise_functions,
     "canonicalise-shapes": canonicalise_shapes,
     "common-subexpressions": common_subexpressions,
     "fuse-scale-shift": fuse_scale_shift,

@@ -6,12 +6,15 @@ from pass_checks import apply, refusals
 from strategies import Builder, every_op
 
 from nbcnn.ops.activation import Relu
-from nbcnn.ops.arithmetic import Add, Mul
+from nbcnn.ops.arithmetic import Add, Div, Minimum, Mul, Pow, Sub
 from nbcnn.ops.blocks import DepthToSpace, SpaceToDepth
+from nbcnn.ops.cast import Cast, Identity
 from nbcnn.ops.concat import Concat
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.dropout import Dropout
+from nbcnn.ops.elementary import Exp
 from nbcnn.ops.pad import Pad
+from nbcnn.ops.piecewise import Clip
 from nbcnn.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from nbcnn.ops.reduce import ReduceL2, ReduceMax, ReduceMean, ReduceProd, ReduceSum
 from nbcnn.ops.repeat import Expand, Tile
@@ -94,6 +97,9 @@ def test_pads_and_means_of_nothing_more_go():
         ReduceSum(()),
         ReduceProd((3,)),
         MaxPool((1, 1, 1), 1),
+        Identity(),
+        Cast("float32"),
+        Clip(),
     ],
     ids=str,
 )
@@ -106,6 +112,37 @@ def test_new_identities_go(op):
 
 
 @pytest.mark.parametrize(
+    "op, number, left",
+    [
+        *((Add(), 0, True), (Add(), 0, False), (Sub(), 0, False), (Mul(), 1, True), (Mul(), 1, False)),
+        *((Div(), 1, False), (Pow(), 1, False)),
+    ],
+    ids=str,
+)
+def test_constants_that_change_nothing_go(op, number, left):
+    for value, shape, goes in (
+        (number, (4, 1), True),
+        (number + 1, (4, 1), False),
+        (number, (2, 1, 4, 4), False),
+    ):
+        build = Builder()
+        x = build("first", Exp(), build.input(1 if len(shape) > 2 else 4, 4))
+        constant = build.weight("constant", np.full(shape, value))
+        y = build("y", op, *((constant, x) if left else (x, constant)))
+        after, _ = apply(RemoveIdentity(), build.graph(build("last", Relu(), y)))
+        assert [n.name for n in after.nodes] == (["first", "last"] if goes else ["first", "y", "last"])
+        assert set(after.weights) == (set() if goes else {"constant"})
+
+
+@pytest.mark.parametrize("op, number", [(Sub(), 0), (Div(), 1), (Pow(), 1), (Minimum(), 0)], ids=str)
+def test_constants_on_the_wrong_side_stay(op, number):
+    build = Builder()
+    x = build("first", Exp(), build.input(4, 4))
+    graph = build.graph(build("y", op, build.weight("constant", np.full((4, 1), number)), x))
+    assert apply(RemoveIdentity(), graph)[0] is graph
+
+
+@pytest.mark.parametrize(
     "op",
     [
         Pad((1, 0, -1, 0)),
@@ -115,6 +152,7 @@ def test_new_identities_go(op):
         Resize(sizes=(4,), coordinates="tf_crop_and_resize", region=(0.0, 0.5)),
         ReduceL2((2, 3)),
         ReduceSum((1,)),
+        Clip(-9.0),
     ],
     ids=str,
 )

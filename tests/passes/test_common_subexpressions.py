@@ -7,7 +7,7 @@ from strategies import Builder, every_op, graphs
 
 from nbcnn.ir import Graph, Node
 from nbcnn.ops.activation import Relu
-from nbcnn.ops.arithmetic import Add, Mul
+from nbcnn.ops.arithmetic import Add, Maximum, Mul, Sub
 from nbcnn.ops.concat import Concat
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.split import Split
@@ -44,8 +44,10 @@ def test_sums_and_products_in_either_order_concat_in_one():
     a, b = build("a", Add(), x, y), build("b", Add(), y, x)
     c, d = build("c", Mul(), "w", a), build("d", Mul(), b, "w")
     e, f = build("e", Concat(), c, y), build("f", Concat(), y, d)
-    after, _ = apply(CommonSubexpressions(), build.graph(e, f))
-    assert every_op(after) == ["relu", "add", "mul", "concat", "concat"]
+    g, h = build("g", Maximum(), x, y), build("h", Maximum(), y, x)
+    i, j = build("i", Sub(), x, y), build("j", Sub(), y, x)
+    after, _ = apply(CommonSubexpressions(), build.graph(e, f, g, h, i, j))
+    assert every_op(after) == ["relu", "add", "mul", "concat", "concat", "maximum", "sub", "sub"]
 
 
 def test_what_differs_in_the_least_stays():

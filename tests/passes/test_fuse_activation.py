@@ -3,10 +3,13 @@ from pass_checks import apply, refusals
 from strategies import ACTIVATIONS, Builder, every_op
 
 from nbcnn.ops.activation import Relu, Sigmoid
-from nbcnn.ops.arithmetic import Add, Mul
+from nbcnn.ops.arithmetic import Add, Div, Maximum, Minimum, Mul, Pow, Prelu, Sub
 from nbcnn.ops.batch_norm import BatchNorm
+from nbcnn.ops.comparison import Less, LogicalNot
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.dense import Dense
+from nbcnn.ops.elementary import Exp
+from nbcnn.ops.piecewise import Clip
 from nbcnn.ops.pool import MaxPool
 from nbcnn.passes.fuse_activation import FuseActivation
 
@@ -32,6 +35,23 @@ def test_fuses_dense_batch_norm_add_and_mul():
     after, _ = apply(FuseActivation(), graph)
     assert every_op(after) == ["[batch_norm relu]", "[add relu]", "[mul relu]", "[dense relu]"]
     assert after.node("a1").inputs == ("a0",)  # one operand, though the addition reads it twice
+
+
+@pytest.mark.parametrize("op", [Sub(), Div(), Minimum(), Maximum(), Prelu()], ids=str)
+def test_fuses_arithmetic(op):
+    build = Builder()
+    x, z = build.input(3, 4, 4), build.input(3, 4, 4, name="z")
+    after, _ = apply(FuseActivation(), build.graph(build("act", Clip(-1.0, 0.5), build("y", op, x, z))))
+    assert every_op(after) == [f"[{op.name} clip]"]
+
+
+@pytest.mark.parametrize("op", [Pow(), Less()], ids=str)
+def test_leaves_what_no_kernel_computes_with_an_activation(op):
+    build = Builder()
+    x, z = build("one", Exp(), build.input(3, 4, 4)), build.input(3, 4, 4, name="z")
+    last = Relu() if op == Pow() else LogicalNot()
+    graph = build.graph(build("act", last, build("y", op, x, z)))
+    assert apply(FuseActivation(), graph)[0] is graph
 
 
 def test_refuses_values_that_others_need():

@@ -7,11 +7,12 @@ from strategies import Builder, convolutions, every_op
 
 from nbcnn.ir import Graph
 from nbcnn.ops.activation import Relu
-from nbcnn.ops.arithmetic import Add, Mul
+from nbcnn.ops.arithmetic import Add, Div, Maximum, Mul, Sub
 from nbcnn.ops.batch_norm import BatchNorm
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.conv_transpose2d import ConvTranspose2d
 from nbcnn.ops.dense import Dense
+from nbcnn.ops.elementary import Neg
 from nbcnn.passes import run
 from nbcnn.passes.fuse_conv_bn import FuseConvBn
 from nbcnn.passes.fuse_scale_shift import FuseScaleShift
@@ -92,6 +93,39 @@ def test_padding_takes_a_scale_and_no_shift():
     x = build("mul", Mul(), build.input(3, 5, 5), constant(build, (3, 1, 1)))
     after, _ = apply(FuseScaleShift(), build.graph(build("conv", Conv2d(2, 3, padding="same"), x)))
     assert every_op(after) == ["conv2d"]
+
+
+@pytest.mark.parametrize("layer", [LAYERS[0], LAYERS[3], BatchNorm()], ids=str)
+def test_differences_quotients_and_signs(layer):
+    build = Builder("float64")
+
+    def chain(x: str, label: str) -> str:
+        x = build(f"{label}1", Sub(), x, constant(build, (4, 1, 1)))
+        x = build(f"{label}2", Div(), x, constant(build, (1, 4, 1, 1)))
+        x = build(f"{label}3", Sub(), constant(build, (1,)), x)
+        return build(f"{label}4", Neg(), x)
+
+    x = chain(build("layer", layer, build.input(4, 6, 5)), "behind")
+    after, _ = apply(FuseScaleShift(), build.graph(x))
+    assert every_op(after) == [layer.name]
+    build = Builder("float64")
+    x = chain(build.input(4, 6, 5), "before")
+    after, _ = apply(FuseScaleShift(), build.graph(build("layer", Conv2d(3, 2), x)))
+    assert every_op(after) == ["conv2d"]
+
+
+def test_what_is_not_linear_stays():
+    build = Builder()
+    x = build("conv", Conv2d(4, 1), build.input(4, 6, 5))
+    inverse = build("inverse", Div(), constant(build, (1,)), x)
+    graph = build.graph(build("largest", Maximum(), inverse, constant(build, (1,))))
+    assert apply(FuseScaleShift(), graph)[0] is graph
+    build = Builder()
+    x = build("conv", Conv2d(2, 1), build.input(2, 3, 3))
+    graph = build.graph(build("div", Div(), x, build.weight("zero", np.zeros(1))))
+    report = run(graph, [FuseScaleShift()])
+    assert report.graph is graph
+    assert "overflow or hold NaN" in refusals(report.records[0])["div"]
 
 
 def test_refusals():

@@ -25,9 +25,12 @@ from nbcnn.ops.arithmetic import Add
 from nbcnn.ops.batch_norm import BatchNorm
 from nbcnn.ops.concat import Concat
 from nbcnn.ops.conv2d import Conv2d
+from nbcnn.ops.elementary import Abs, Exp, Floor, Neg, Sqrt
+from nbcnn.ops.piecewise import Clip, ThresholdedRelu
 from nbcnn.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from nbcnn.ops.reduce import ReduceMean
 from nbcnn.ops.reshape import Flatten, Reshape
+from nbcnn.ops.smooth import Celu, Mish, Selu, Softplus, Softsign
 from nbcnn.passes.rewrite_pool import RewritePool
 
 
@@ -105,7 +108,10 @@ def test_a_reshape_that_puts_the_axes_back_is_the_pool():
 # -- activations behind a maximum ----------------------------------------------------------------
 
 RISING = [Relu(), Relu6(), Sigmoid(), Tanh(), HardSigmoid(), LeakyRelu(0.1), LeakyRelu(0.0), Elu(), Elu(0.3)]
+RISING += [Clip(-1.0), Clip(None, 0.5), Softplus(), Softsign(), Exp(), Floor(), Celu(0.5), Selu()]
+RISING += [ThresholdedRelu(0.5)]
 OTHERS = [Silu(), Gelu(), HardSwish(), LeakyRelu(-0.1), Elu(-1.0), HardSigmoid(-0.2)]
+OTHERS += [ThresholdedRelu(-0.5), Mish(), Abs(), Neg(), Sqrt(), Selu(-1.0)]
 
 
 @pytest.mark.parametrize("act", RISING, ids=str)

@@ -34,6 +34,11 @@ class Epilogue:
         return Float(self.a), Float(self.b)
 
     @property
+    def applies(self) -> bool:
+        """Whether there is an activation at all."""
+        return (self.activation, self.a, self.b) != ("clamp", -math.inf, math.inf)
+
+    @property
     def label(self) -> str:
         """A word for kernel names: ``""``, ``_silu``, ``_res``..."""
         act = "" if self.activation == "clamp" else f"_{self.activation}"
@@ -84,7 +89,7 @@ def parse(site: Site, *mains: str) -> tuple[Node, Epilogue] | str:
     found, value = Epilogue(), main.output
     for node in rest:
         act = activation(node.op)
-        if act is not None and found.activation == "clamp" and found.a == -math.inf:
+        if act is not None and not found.applies:
             order = BEFORE if found.residual else NONE
             found = Epilogue(act.activation, act.a, act.b, found.residual, order)
         elif node.op.name == "add" and found.residual is None:
@@ -94,8 +99,8 @@ def parse(site: Site, *mains: str) -> tuple[Node, Epilogue] | str:
             residual = site.actual(others[0])
             if residual not in site.data or site.type(residual) != site.out_types[0]:
                 return f"the residual '{residual}' is not an operand of the output's type"
-            plain = found.activation == "clamp" and found.a == -math.inf
-            found = Epilogue(found.activation, found.a, found.b, residual, BEFORE if plain else AFTER)
+            order = AFTER if found.applies else BEFORE
+            found = Epilogue(found.activation, found.a, found.b, residual, order)
         else:
             return f"it cannot apply {node.op.name} while the result is in registers"
         value = node.output
