@@ -1,7 +1,7 @@
 """Numbers as small integers and back (ONNX QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear).
 
 A quantised value q stands for (q - zero_point) * scale. Scale and zero point are one number for all, one for
-each index of an axis, or one for each block of ``block`` elements along it.
+each index of an axis, or one for each block of ``block_size`` elements along it.
 """
 
 from __future__ import annotations
@@ -49,30 +49,30 @@ def _beside(scale: np.ndarray, shape: tuple[int, ...], axis: int, block: int) ->
         return scale.reshape(())
     axis %= len(shape)
     if block:
-        return scale.repeat(block, axis).take(np.arange(shape[axis]), axis)
+        return scale.take(np.arange(shape[axis]) // block, axis)
     return scale.reshape((-1,) + (1,) * (len(shape) - axis - 1))
 
 
 @dataclass(frozen=True)
 class _Linear(Op):
     axis: int = 1
-    block: int = 0
+    block_size: int = 0
 
     def __post_init__(self) -> None:
-        if self.block < 0:
-            raise ShapeError(f"block must not be negative, got {self.block}")
+        if self.block_size < 0:
+            raise ShapeError(f"block_size must not be negative, got {self.block_size}")
 
     def accept(self, x: TensorType, scale: TensorType, zero_point: TensorType) -> None:
         """Raise ShapeError unless the three go together."""
         check.floating(scale, self.name)
         if scale.shape != zero_point.shape:
             raise ShapeError(f"{self.name}: scale {scale} and zero point {zero_point} differ in shape")
-        if scale.shape in ((), (1,)) and not self.block:
+        if scale.shape in ((), (1,)) and not self.block_size:
             return
         axis = check.axis(self.axis, x, self.name)
         extent = check.extent(axis, x, self.name)
-        blocks = -(-extent // self.block) if self.block else extent
-        wanted = (*x.shape[:axis], blocks, *x.shape[axis + 1 :]) if self.block else (extent,)
+        blocks = -(-extent // self.block_size) if self.block_size else extent
+        wanted = (*x.shape[:axis], blocks, *x.shape[axis + 1 :]) if self.block_size else (extent,)
         if scale.shape != wanted or BATCH in wanted:
             want = TensorType(wanted, scale.dtype)
             raise ShapeError(f"{self.name}: the scale should be one number or {want} for {x}, got {scale}")
@@ -80,7 +80,7 @@ class _Linear(Op):
     def _parts(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         """x, and what stands beside it of the other arrays."""
         x, *others = arrays
-        return x, *(_beside(a, x.shape, self.axis, self.block) for a in others)
+        return x, *(_beside(a, x.shape, self.axis, self.block_size) for a in others)
 
 
 def _samples(cls: Any, x: str, zero_point: str, low: float, high: float) -> Iterator[Sample]:

@@ -93,7 +93,7 @@ def write_quantize_linear(call: WriteCall) -> str:
     """What opset 17 does not have (16 bits, blocks, other floats) as the quotients that define it."""
     op, (x, scale, zero_point) = call.op, call.types
     known = scale.dtype == "float32" and x.dtype in ("float32", "int32") and zero_point.dtype in BYTES
-    if known and not op.block:
+    if known and not op.block_size:
         return call.last("QuantizeLinear", *call.inputs, axis=op.axis)
     value = call.x if x.dtype == scale.dtype else call.part("Cast", call.x, to=NUMBERS[scale.dtype])
     value = call.part("Round", call.part("Div", value, _beside(call, 1)))
@@ -105,7 +105,7 @@ def write_quantize_linear(call: WriteCall) -> str:
 
 def write_dequantize_linear(call: WriteCall) -> str:
     op, (x, scale, _) = call.op, call.types
-    if not op.block and scale.dtype == "float32" and x.dtype in ("uint8", "int8", "int32"):
+    if not op.block_size and scale.dtype == "float32" and x.dtype in ("uint8", "int8", "int32"):
         return call.last("DequantizeLinear", *call.inputs, axis=op.axis)
     parts = (call.part("Cast", value, to=NUMBERS[scale.dtype]) for value in (call.x, _beside(call, 2)))
     return call.last("Mul", call.part("Sub", *parts), _beside(call, 1))
@@ -114,11 +114,11 @@ def write_dequantize_linear(call: WriteCall) -> str:
 def _beside(call: WriteCall, slot: int) -> str:
     """A scale or zero point in a shape that broadcasts with the operand."""
     op, x, value = call.op, call.types[0], call.inputs[slot]
-    if call.types[slot].shape in ((), (1,)) and not op.block:
+    if call.types[slot].shape in ((), (1,)) and not op.block_size:
         return value
     axis = op.axis % x.rank
-    if op.block:
-        blocks = np.arange(int(x.shape[axis])) // op.block
+    if op.block_size:
+        blocks = np.arange(int(x.shape[axis])) // op.block_size
         return call.part("Gather", value, call.constant(f"blocks{slot}", blocks), axis=axis)
     shape = np.array((-1,) + (1,) * (x.rank - axis - 1))
     return call.part("Reshape", value, call.constant(f"shape{slot}", shape))

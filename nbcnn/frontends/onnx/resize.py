@@ -13,6 +13,9 @@ from nbcnn.ir.types import BATCH, Dim
 from nbcnn.ops.resample import Axis
 from nbcnn.ops.resize import Resize
 
+MOST_WEIGHTS = 2**26
+"""Elements of a matrix that a resize is written as."""
+
 
 def read_upsample(call: ReadCall) -> None:
     """Upsample, and Resize before it was told how: points that are repeated, or lines between them."""
@@ -170,6 +173,8 @@ def _axis_by_axis(call: WriteCall, plan: dict[int, Axis]) -> str:
         if op.mode == "nearest" and outside is None:
             value = write("Gather", value, call.constant(f"places{axis}", index[:, 0]), axis=axis)
             continue
+        if resized.extent * resized.size > MOST_WEIGHTS:
+            raise GraphError(f"no ONNX export of '{op.name}' of {x} along axis {axis}: it would be too large")
         matrix = np.zeros((resized.extent, resized.size), x.dtype)
         np.add.at(matrix, (index, np.arange(resized.size)[:, None]), weight.astype(x.dtype))
         turn = [i for i in range(x.rank) if i != axis] + [axis]

@@ -86,6 +86,7 @@ def test_a_slice_up_to_the_batch_takes_all_of_it() -> None:
         (np.array(-1), 3, ["slice", "squeeze"]),
         (i64(1, 2, 3), 1, ["slice"]),
         (i64(-1, -3, -5), 2, ["slice"]),
+        (i64(3, 2, 1), 2, ["slice"]),
         (i64(0), 2, ["slice"]),
         (i64(0, 0), 2, ["gather"]),
         (i64(0, 2, 3), 1, ["gather"]),
