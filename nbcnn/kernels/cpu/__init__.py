@@ -43,6 +43,7 @@ KERNELS = (
     "repeat:Repeat",
     "depth_space:DepthSpace",
     "reduce:Reduce",
+    "arg:ArgExtremum",
 )
 """``module:Class`` below this package."""
 

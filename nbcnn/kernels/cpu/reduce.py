@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from nbcnn.ir.types import TensorType
 from nbcnn.kernels.base import F32, PLAIN, Emit, Float, Kernel, Layout, Site, Step, View, round_up
 from nbcnn.kernels.cpu import moves
 from nbcnn.kernels.cpu.moves import Axis
@@ -48,7 +49,8 @@ class Reduce(Kernel):
         if 0 in site.op.along(x):  # type: ignore[attr-defined]
             return "it reduces the batch"
         view = moves.nominal(PLAIN, x)
-        return None if len(_loops(site, view, view, 1).reduced) <= 2 else "it reduces too many separate axes"
+        loops = loops_of(x, site.op.along(x), view, view, 1)  # type: ignore[attr-defined]
+        return None if len(loops.reduced) <= 2 else "it reduces too many separate axes"
 
     def cost(self, site: Site, target: Target) -> float:
         return site.in_types[0].elements() * 1e-10
@@ -64,7 +66,8 @@ class Reduce(Kernel):
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (source,), (target,), lanes = ins, outs, emit.target.lanes
-        loops = _loops(site, source, target, emit.batch)
+        x = site.in_types[0]
+        loops = loops_of(x, site.op.along(x), source, target, emit.batch)  # type: ignore[attr-defined]
         width, readable = loops.inner.extent, loops.inner.extent
         if source.layout.kind == "nhwc":
             readable = source.pitch
@@ -90,9 +93,10 @@ class Reduce(Kernel):
         return [Step(site.name, spec, args, nbytes=F32 * touched)]
 
 
-def _loops(site: Site, source: View, target: View, batch: int) -> Loops:
-    gone = [a - 1 for a in site.op.along(site.in_types[0]) if a]  # type: ignore[attr-defined]
-    shape = site.in_types[0].extents()[1:]
+def loops_of(x: TensorType, along: tuple[int, ...], source: View, target: View, batch: int) -> Loops:
+    """The loops of a reduction of ``x`` along these axes."""
+    gone = [a - 1 for a in along if a]
+    shape = x.extents()[1:]
     a = moves.axes_of(source, shape)
     b = moves.axes_of(target, [1 if i in gone else n for i, n in enumerate(shape)])
     assert a is not None and b is not None
