@@ -7,12 +7,17 @@ import warnings
 
 import numpy as np
 import pytest
+from strategies import Builder
 
+import nbcnn
 from nbcnn import ops, reference
 from nbcnn.ir import Graph, Node, Op, TensorType, Weight
 from nbcnn.kernels.cpu.activation_ids import BINARIES
 from nbcnn.lower.build import compile_graph
-from nbcnn.ops.activation import Activation
+from nbcnn.ops.activation import Activation, Relu6
+from nbcnn.ops.arithmetic import Add
+from nbcnn.ops.conv2d import Conv2d
+from nbcnn.ops.piecewise import Clip
 from nbcnn.options import CompileOptions
 from nbcnn.target import detect
 
@@ -87,6 +92,26 @@ def test_samples(sample, rng) -> None:
 )
 def test_broadcasts(a, b, lanes: int, rng) -> None:
     check(ops.get("sub")(), [TensorType(a), TensorType(b)], (), lanes, rng)
+
+
+@pytest.mark.parametrize("act", [Clip(None, 0.5), Clip(-0.5), Clip(), Relu6()], ids=str)
+@pytest.mark.parametrize("behind", [True, False])
+def test_an_addition_stands_on_its_side_of_a_clip(act: Op, behind: bool, rng) -> None:
+    build = Builder()
+    x = build.input(8, 6, 6)
+    y = build("conv", Conv2d(8, 1), x)
+    y = (
+        build("sum", Add(), build("act", act, y), x)
+        if behind
+        else build("act", act, build("sum", Add(), y, x))
+    )
+    graph = build.graph(y)
+    model = nbcnn.compile(
+        graph, passes=["fuse-activation", "fuse-residual-add", "fuse-activation"], threads=1
+    )
+    assert len(model.choices) == 1
+    array = rng.standard_normal((2, 8, 6, 6)).astype(np.float32)
+    np.testing.assert_allclose(model(array), reference.run(graph, array)[y], atol=1e-5)
 
 
 def test_an_operand_without_a_batch_that_is_no_constant_is_left_to_the_reference(rng) -> None:
