@@ -10,6 +10,7 @@ from nbcnn.frontends.onnx.read import ReadCall, read_as
 from nbcnn.frontends.onnx.window import per_axis, read_padding, spatial_axes
 from nbcnn.frontends.onnx.write import WriteCall, write_as
 from nbcnn.ops.lp_pool import GlobalLpPool, LpPool
+from nbcnn.ops.max_unpool import MaxUnpool
 from nbcnn.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 
 
@@ -17,6 +18,15 @@ def read_max_pool(call: ReadCall) -> None:
     indices, order = any(call.outputs[1:]), call.integer("storage_order", 0)
     call.refuse_unless(order in (0, 1), f"storage_order {order}")
     call.last(MaxPool(**_read_window(call), indices=indices, storage_order=order * indices), call.x)
+
+
+def read_max_unpool(call: ReadCall) -> None:
+    axes = spatial_axes(call)
+    kernel = call.integers("kernel_shape")
+    call.refuse_unless(len(kernel) == axes, f"kernel_shape has {len(kernel)} numbers for {axes} axes")
+    shape = call.ints(2)[2:] if call.has(2) else None
+    op = MaxUnpool(kernel, per_axis(call, "strides", axes), call.integers("pads", (0,) * 2 * axes), shape)
+    call.last(op, *call.inputs[:2])
 
 
 def read_average_pool(call: ReadCall) -> None:
@@ -49,6 +59,19 @@ def write_max_pool(call: WriteCall) -> str:
     window = _window(call)
     order = {"storage_order": call.op.storage_order} if call.op.indices else {}
     return call.last("MaxPool", call.x, **window, **order)
+
+
+def write_max_unpool(call: WriteCall) -> str:
+    """Zeros behind the planes by a pad: given a shape, engines disagree about what places count in."""
+    op, (x, _) = call.op, call.types
+    at = MaxPool(op.kernel, op.stride, op.padding).at(x)
+    window = {"kernel_shape": at.kernel, "strides": at.stride, "pads": at.pads}
+    if op.output_shape is None:
+        return call.last("MaxUnpool", *call.inputs, **window)
+    plane = op.plane(x)
+    more = [n - m for n, m in zip(op.output_shape, plane, strict=True)]
+    pads = call.constant("pads", np.array([*[0] * (x.rank + 2), *more]))
+    return call.last("Pad", call.part("MaxUnpool", *call.inputs, **window), pads)
 
 
 def write_avg_pool(call: WriteCall) -> str:
@@ -120,6 +143,7 @@ def _window(call: WriteCall, overhang: bool = False) -> dict[str, Any]:
 
 IMPORT = {
     "MaxPool": read_max_pool,
+    "MaxUnpool": read_max_unpool,
     "AveragePool": read_average_pool,
     "LpPool": read_lp_pool,
     "GlobalAveragePool": read_as(GlobalAvgPool),
@@ -128,6 +152,7 @@ IMPORT = {
 }
 EXPORT = {
     "max_pool": write_max_pool,
+    "max_unpool": write_max_unpool,
     "avg_pool": write_avg_pool,
     "lp_pool": write_lp_pool,
     "global_avg_pool": write_as("GlobalAveragePool"),
