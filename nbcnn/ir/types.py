@@ -23,6 +23,12 @@ DTYPES = (
     "bool",
 )
 
+PACKED = {
+    **{"float8_e4m3fn": 8, "float8_e5m2": 8, "float4_e2m1fn": 4},
+    **{"int4": 4, "uint4": 4, "int2": 2, "uint2": 2},
+}
+"""Dtypes that weights are kept in and nothing is computed in, with their bits in a file (a byte each here)."""
+
 
 def is_float(dtype: np.dtype) -> bool:
     """Whether ``dtype`` is one of floats: bfloat16 too, which NumPy does not count among them."""
@@ -38,7 +44,7 @@ class TensorType:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
-        if self.dtype == "bfloat16":
+        if self.dtype == "bfloat16" or self.dtype in PACKED:
             import ml_dtypes  # noqa: F401  # numpy.dtype("bfloat16") exists once it is imported
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from nbcnn.errors import ShapeError
-from nbcnn.ir.types import BATCH, Dim, TensorType
+from nbcnn.ir.types import BATCH, PACKED, Dim, TensorType
 
 FLOATS, INTEGERS, NUMBERS, TRUTH, ANY = "f", "iu", "fiu", "b", "fiub"
 """What an operator takes, by the first letters of the kinds of dtype: float, int, uint, bool."""
@@ -26,7 +26,12 @@ def kinds(type_: TensorType, op: str, allowed: str) -> None:
 
 
 def kind(type_: TensorType) -> str:
-    """``f``, ``i``, ``u`` or ``b``: floats (bfloat16 is one), integers, unsigned ones, truth values."""
+    """``f``, ``i``, ``u`` or ``b``: floats (bfloat16 is one), integers, unsigned ones, truth values.
+
+    ``p`` is a packed dtype, in which nothing is computed.
+    """
+    if type_.dtype in PACKED:
+        return "p"
     return "f" if "float" in type_.dtype else type_.dtype[0]
 
 

@@ -14,18 +14,38 @@ import numpy as np
 
 from nbcnn.errors import ShapeError
 from nbcnn.ir.op import Op, Sample
-from nbcnn.ir.types import BATCH, TensorType
+from nbcnn.ir.types import BATCH, PACKED, TensorType
 from nbcnn.ops import check, rounding
 
-QUANTISED = ("uint8", "int8", "uint16", "int16")
+QUANTISED = ("uint8", "int8", "uint16", "int16", *PACKED)
 """What numbers are quantised to; int32, the sum of products of such, is only turned back."""
 
 
 def saturated(r: np.ndarray, zero_point: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """``r`` to the nearest integer (halves: even), plus ``zero_point``, cut to what ``dtype`` holds."""
-    limits = np.iinfo(dtype)
-    wide = np.asarray(r, np.float64).round() + zero_point.astype(np.float64)
-    return wide.clip(limits.min, limits.max).astype(dtype)
+    """``r`` to the nearest integer (halves: even), plus ``zero_point``, cut to what ``dtype`` holds.
+
+    To the nearest number of a small float ``dtype``.
+    """
+    low, high = _limits(dtype)
+    wide = np.asarray(r, np.float64)
+    wide = (wide if dtype.name.startswith("float") else wide.round()) + zero_point.astype(np.float64)
+    return wide.clip(low, high).astype(np.float32 if dtype.name in PACKED else np.float64).astype(dtype)
+
+
+def _limits(dtype: np.dtype) -> tuple[float, float]:
+    """The least and the greatest number of a dtype of `QUANTISED`."""
+    if dtype.name not in PACKED:
+        return np.iinfo(dtype).min, np.iinfo(dtype).max
+    import ml_dtypes
+
+    info = ml_dtypes.finfo(dtype) if dtype.name.startswith("float") else ml_dtypes.iinfo(dtype)
+    return float(info.min), float(info.max)
+
+
+def _apart(x: np.ndarray, zero_point: np.ndarray) -> np.ndarray:
+    """``x`` minus ``zero_point``, exactly."""
+    wide = np.float64 if x.dtype.name.startswith("float") else np.int64
+    return x.astype(wide) - zero_point.astype(wide)
 
 
 def saturated_error(r: np.ndarray, off: np.ndarray, zero_point: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -65,9 +85,10 @@ class _Linear(Op):
     def accept(self, x: TensorType, scale: TensorType, zero_point: TensorType) -> None:
         """Raise ShapeError unless the three go together."""
         check.floating(scale, self.name)
-        if scale.shape != zero_point.shape:
+        single = scale.shape in ((), (1,))
+        if scale.shape != zero_point.shape and not (single and zero_point.shape in ((), (1,))):
             raise ShapeError(f"{self.name}: scale {scale} and zero point {zero_point} differ in shape")
-        if scale.shape in ((), (1,)) and not self.block_size:
+        if single and not self.block_size:
             return
         axis = check.axis(self.axis, x, self.name)
         extent = check.extent(axis, x, self.name)
@@ -153,14 +174,14 @@ class DequantizeLinear(_Linear):
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         x, scale, zero_point = self._parts(*arrays)
-        return ((x.astype(np.int64) - zero_point).astype(scale.dtype) * scale,)
+        return (_apart(x, zero_point).astype(scale.dtype) * scale,)
 
     def error(
         self, arrays: Sequence[np.ndarray], bounds: Sequence[np.ndarray], u: float
     ) -> tuple[np.ndarray, ...]:
         x, scale, zero_point = self._parts(*arrays)
         (f,) = self._parts(arrays[0], bounds[1])[1:]
-        size = abs(x.astype(np.int64) - zero_point).astype(np.float64)
+        size = abs(_apart(x, zero_point)).astype(np.float64)
         return (size * (f + rounding.gamma(2, u) * (abs(scale) + f)),)
 
     @classmethod

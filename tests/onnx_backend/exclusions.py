@@ -12,8 +12,8 @@ EXCLUDED: list[tuple[str, str]] = [
     (r"^test_identity_(opt|sequence)", "sequences and optionals"),
     (r"^test_(string|regex|strnorm|equal_string|ai_onnx_ml_label_encoder_string)", "strings"),
     (r"^test_(tfidfvectorizer|image_decoder)", "text and image files are read outside the model"),
-    (r"(FLOAT8|FLOAT4|float8|float4|e4m3|e5m2|e8m0)", "8-bit and 4-bit floats"),
-    (r"(INT4|INT2|int4|int2)(_|$)", "integers of less than 8 bits"),
+    (r"(FNUZ|E8M0|e8m0)", "floats of 8 bits that no format of weights uses"),
+    (r"to_(FLOAT8|FLOAT4|INT4|UINT4|INT2|UINT2)", "weights are read from packed dtypes, not cast to them"),
     # -- other kinds of models
     (r"^test_ai_onnx_ml", "trees, encoders and the like are no networks"),
     (r"^test_(ada|momentum|nesterov|gradient)", "training is no part of the file"),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbcnn.errors import ModelFileError, NbcnnError, OptionError
-from nbcnn.ir.types import DTYPES, TensorType
+from nbcnn.ir.types import DTYPES, PACKED, TensorType
 
 if TYPE_CHECKING:
     import onnx
@@ -76,7 +76,7 @@ def dtype_of(kind: int) -> str:
         name = onnx.helper.tensor_dtype_to_np_dtype(kind).name
     except (KeyError, ValueError):
         name = ""
-    if name not in DTYPES:
+    if name not in DTYPES and name not in PACKED:
         names = {v: k for k, v in onnx.TensorProto.DataType.items()}
         raise ModelFileError(f"holds elements of type {names.get(kind, kind)}, which is not served")
     return name
@@ -92,7 +92,7 @@ def tensor(proto: onnx.TensorProto, folder: Path | None) -> tuple[TensorType, Ca
     if not all(0 <= d <= MAX_EXTENT for d in dims) or len(dims) > MAX_RANK:
         raise ModelFileError(f"tensor '{name}' has impossible extents {list(dims[: MAX_RANK + 1])}")
     type_ = TensorType(dims, dtype_of(proto.data_type))
-    nbytes = type_.nbytes()
+    nbytes = -(-type_.elements() * PACKED[type_.dtype] // 8) if type_.dtype in PACKED else type_.nbytes()
     if proto.data_location == onnx.TensorProto.EXTERNAL:
         return type_, _external(proto, type_, folder)
     if proto.HasField("raw_data"):
@@ -100,10 +100,10 @@ def tensor(proto: onnx.TensorProto, folder: Path | None) -> tuple[TensorType, Ca
             raise ModelFileError(
                 f"tensor '{name}' holds {len(proto.raw_data):,} bytes, {type_} takes {nbytes:,}"
             )
-        return type_, partial(_raw, proto, type_)
+        return type_, partial(_listed if type_.dtype in PACKED else _raw, proto, type_)
     field = onnx.helper.tensor_dtype_to_field(proto.data_type)
     count = len(getattr(proto, field))
-    if count != math.prod(dims):
+    if type_.dtype not in PACKED and count != math.prod(dims):
         raise ModelFileError(f"tensor '{name}' holds {count:,} elements, {type_} has {math.prod(dims):,}")
     return type_, partial(_listed, proto, type_)
 

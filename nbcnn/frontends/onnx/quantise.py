@@ -14,7 +14,11 @@ from nbcnn.ops.quantise import QUANTISED, DequantizeLinear, DynamicQuantizeLinea
 from nbcnn.ops.quantised_conv import ConvInteger, QLinearConv
 from nbcnn.ops.quantised_product import BYTES, MatMulInteger, QLinearMatMul
 
-NUMBERS = {"float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "float16": 10, "float64": 11}
+NUMBERS = {
+    **{"float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "float16": 10, "float64": 11},
+    **{"float8_e4m3fn": 17, "float8_e5m2": 19, "uint4": 21, "int4": 22, "float4_e2m1fn": 23},
+    **{"uint2": 25, "int2": 26},
+}
 """ONNX's numbers for dtypes."""
 
 
@@ -26,7 +30,7 @@ def _zero_point(call: ReadCall, slot: int, dtype: str, shape: Any = ()) -> str:
 
 
 def read_quantize_linear(call: ReadCall) -> None:
-    call.ignore("saturate")  # for float8 alone
+    call.refuse_unless(call.flag("saturate", True), "infinities for what float8 does not hold")
     wanted, dtypes = call.integer("output_dtype", 0), {NUMBERS[d]: d for d in QUANTISED}
     call.refuse_unless(wanted == 0 or wanted in dtypes, f"output_dtype {wanted}")
     dtype = dtypes.get(wanted, "uint8")
