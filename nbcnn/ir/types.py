@@ -27,7 +27,7 @@ PACKED = {
     **{"float8_e4m3fn": 8, "float8_e5m2": 8, "float4_e2m1fn": 4},
     **{"int4": 4, "uint4": 4, "int2": 2, "uint2": 2},
 }
-"""Dtypes that weights are kept in and nothing is computed in, with their bits in a file (a byte each here)."""
+"""Dtypes that weights are kept in and never computed in, with their bits in a file (here a byte each)."""
 
 
 def is_float(dtype: np.dtype) -> bool:

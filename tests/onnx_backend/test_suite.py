@@ -8,14 +8,11 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import pytest
-
-onnx = pytest.importorskip("onnx")
-
-import onnx.backend.test
 from exclusions import EXCLUDED
 from families import family
 
-from nbcnn.onnx_backend import NbcnnBackend
+backend_test = pytest.importorskip("onnx.backend.test")
+NbcnnBackend: Any = pytest.importorskip("nbcnn.onnx_backend").NbcnnBackend
 
 CLASSES = {
     "OnnxBackendNodeModelTest": "operators",
@@ -37,7 +34,7 @@ class Watched(NbcnnBackend):
         return super().prepare(model, device, **kwargs)
 
 
-suite = onnx.backend.test.BackendTest(Watched, __name__)
+suite = backend_test.BackendTest(Watched, __name__)
 NAMES = [name for items in suite._test_items.values() for name in items]
 for pattern, _ in EXCLUDED:
     suite.exclude(pattern)
