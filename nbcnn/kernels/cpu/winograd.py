@@ -57,7 +57,7 @@ from nbcnn.kernels.base import (
     round_up,
 )
 from nbcnn.kernels.cpu import epilogue, packing
-from nbcnn.kernels.cpu.conv import MACS, WEIGHT_BYTES
+from nbcnn.kernels.cpu.product import MACS, WEIGHT_BYTES
 from nbcnn.kernels.cpu.tiles import choose_tile
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.options import CompileOptions

@@ -1,0 +1,137 @@
+"""Indirect matrix products, of which convolutions and dense layers are made: weights, rows, the step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nbcnn.ir.graph import Node
+from nbcnn.ir.weight import Weight
+from nbcnn.kernels.base import Arg, Emit, Site, Step, Store, View, round_up
+from nbcnn.kernels.cpu import packing
+from nbcnn.kernels.cpu.epilogue import Epilogue
+from nbcnn.kernels.cpu.tiles import choose_order
+from nbcnn.runtime.codecache import KernelSpec
+from nbcnn.target import Target
+
+MACS = 7e9
+"""Multiply-adds that a product does in a second and a lane, for estimates."""
+
+WEIGHT_BYTES = 60e9
+"""Bytes of weights that arrive in a second, partly from memory: other layers ran since their last use."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which rows the product has and where they are: see the argument block of ``code/igemm.py``.
+
+    ``pitch`` is the distance of two rows where one table block serves all of them: then the last
+    block reads rows past the end (it never uses them).
+    """
+
+    table: object
+    taps: int
+    k: int
+    rows: int
+    images: int
+    block_step: int
+    table_step: int
+    pitch: int = 0
+
+
+def product_spec(mr: int, nv: int, unroll: int, tail: Epilogue, target: Target) -> KernelSpec:
+    """The compiled function for a tile of ``mr`` rows by ``nv`` vectors."""
+    return KernelSpec(
+        "nbcnn.kernels.cpu.code.igemm:make",
+        (
+            ("MR", mr),
+            ("NV", nv),
+            ("LANES", target.lanes),
+            ("ACT", tail.code),
+            ("RES", tail.order),
+            ("UNROLL", unroll),
+        ),
+        f"f32_igemm_{mr}x{nv * target.lanes}{tail.label}__{target.isa}",
+    )
+
+
+def product_step(
+    site: Site,
+    a: View,
+    out: View,
+    residual: View | None,
+    rows: Rows,
+    filters: Filters,
+    tile: tuple[int, int, int],
+    tail: Epilogue,
+    emit: Emit,
+) -> Step:
+    """One matrix product: ``out`` = activation(rows of ``a`` times ``filters`` + bias + residual)."""
+    target, store = emit.target, emit.store
+    mr, nv, unroll = tile
+    nr = nv * target.lanes
+    groups = filters.groups
+    per_group = filters.shape[0] // groups
+    packed = filters.packed(nr, store)
+    biases = packing.vectors(filters.bias, groups, per_group, nr, store)
+    a_group = rows.k if groups > 1 else 0
+    n_store = per_group if groups > 1 else round_up(per_group, target.lanes)
+    order = choose_order(rows.rows, per_group, rows.k, rows.taps, mr, nr, target)
+    args: tuple[Arg, ...] = (
+        a.address,
+        rows.table,  # type: ignore[assignment]
+        packing.zeros(rows.k, store),
+        packed,
+        biases,
+        out.address,
+        residual.address if residual else 0,
+        rows.k,
+        rows.taps,
+        rows.rows,
+        rows.images,
+        a.image_stride,
+        out.image_stride,
+        out.pitch,
+        residual.image_stride if residual else 0,
+        residual.pitch if residual else 0,
+        n_store,
+        groups,
+        a_group,
+        per_group if groups > 1 else 0,
+        rows.block_step,
+        rows.table_step,
+        *tail.args,
+        order,
+    )
+    return Step(
+        site.name,
+        product_spec(mr, nv, unroll, tail, target),
+        args,
+        macs=site.macs * emit.batch,
+        nbytes=packed.nbytes + 4 * emit.batch * (a.image_stride + out.image_stride),
+        overread=4 * rows.pitch * (round_up(rows.rows, mr) - rows.rows),
+    )
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The weights of a product, read as filters of ``shape`` [O, C/G, *kernel]."""
+
+    weight: Weight
+    bias: Weight | None
+    shape: tuple[int, ...]
+    groups: int = 1
+    flip: bool = False
+
+    @classmethod
+    def of(cls, site: Site, main: Node, shape: tuple[int, ...]) -> Filters:
+        """The weights of ``main``, a convolution or dense node of the site's body."""
+        weights = [site.weight(name) for name in main.weights]
+        groups, flip = getattr(main.op, "groups", 1), getattr(main.op, "flip", False)
+        bias = weights[1] if len(weights) > 1 else None
+        return cls(weights[0], bias, tuple(shape), groups, flip)
+
+    def packed(self, nr: int, store: Store) -> np.ndarray:
+        """The panels that the product reads, ``nr`` filters wide."""
+        return packing.panels(self.weight, self.shape, self.groups, nr, self.flip, store)
