@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sites import check
+from sites import as_pixels, check
 from strategies import Builder
 
 from nbcnn.ops.activation import Relu
@@ -25,7 +25,7 @@ SIZES = [
 def test_two_values(rows: int, depth: int, cols: int) -> None:
     build = Builder()
     a, b = build.input(3, rows, depth, name="a"), build.input(3, depth, cols, name="b")
-    check(build.graph(build("y", MatMul(), build("act", Relu(), a), b)))
+    check(build.graph(build("y", MatMul(), as_pixels(build, a), b)))
 
 
 @pytest.mark.parametrize("rows, depth, cols", SIZES)
@@ -34,9 +34,7 @@ def test_a_constant(rows: int, depth: int, cols: int) -> None:
     a, row = build.input(rows, depth, name="a"), build.input(depth, name="row")
     build.weight("b", build.rng.normal(size=(depth, cols)))
     y = build("act", Relu(), build("y", MatMul(), a, "b"))
-    check(
-        build.graph(y, build("z", MatMul(), build("pos", Relu(), row), "b"), build("w", MatMul(), row, "b"))
-    )
+    check(build.graph(y, build("z", MatMul(), as_pixels(build, row), "b"), build("w", MatMul(), row, "b")))
 
 
 @pytest.mark.parametrize(
