@@ -181,7 +181,7 @@ def test_concat() -> None:
     check(build.graph(y), {"sparse", "planes_concat"})
 
 
-@pytest.mark.parametrize("features, outputs", [(300, 37), (9, 4), (64, 16)])
+@pytest.mark.parametrize("features, outputs", [(300, 37), (9, 4), (14000, 20)])
 @pytest.mark.parametrize("density", [0.0, 0.1, 1.0])
 def test_fully_connected(features: int, outputs: int, density: float) -> None:
     build = Builder()

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from nbcnn.ir.weight import Weight
-from nbcnn.kernels.base import Arg, Emit, Kernel, Layout, Site, Step, Store, View
+from nbcnn.kernels.base import F32, Arg, Emit, Kernel, Layout, Site, Step, Store, View
 from nbcnn.kernels.cpu import epilogue, packing
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
@@ -49,34 +49,46 @@ class SparseDense(Kernel):
         residual = epilogue.residual_of(site, ins, tail)
         weights = [site.weight(name) for name in main.weights]
         rows = site.out_types[0].extents()[1]
-        starts, offsets, values = entries(weights[0], a, store)
-        bias = packing.vectors(weights[1] if len(weights) > 1 else None, 1, rows, emit.target.lanes, store)
+        lanes = emit.target.lanes
+        chunk = emit.target.l1 // 2 // F32
+        starts, offsets, values = entries(weights[0], a, lanes, chunk, store)
+        bias = packing.vectors(weights[1] if len(weights) > 1 else None, 1, rows, lanes, store)
         args: tuple[Arg, ...] = (
             *(a.address, out.address, residual.address if residual else 0, bias),
             *(starts, offsets, values, emit.batch, rows),
             *(a.image_stride, out.image_stride, residual.image_stride if residual else 0),
             *tail.args,
+            -(-a.image_stride // chunk),
         )
         spec = KernelSpec(
             "nbcnn.kernels.cpu.code.sparse_dense:make",
-            (("LANES", emit.target.lanes), ("ACT", tail.code), ("RES", tail.order)),
+            (("LANES", lanes), ("ACT", tail.code), ("RES", tail.order)),
             f"f32_sparse_dense{tail.label}__{emit.target.isa}",
         )
         return [Step(site.name, spec, args, values.size * emit.batch, values.nbytes + offsets.nbytes)]
 
 
-def entries(weight: Weight, a: View, store: Store) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The weights that are not zero, by output: starts, offsets into a row that lies as ``a``, values."""
+def entries(
+    weight: Weight, a: View, lanes: int, chunk: int, store: Store
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The weights that are not zero: starts, offsets into a row that lies as ``a``, values.
+
+    They are ordered by block of ``lanes`` outputs, by ``chunk`` floats of the row, by output.
+    """
     c, h, w = a.layout.image  # type: ignore[misc]
+    chunks = -(-a.image_stride // chunk)
 
     @cache
     def made() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         filters = weight.array.reshape(-1, c, h * w).transpose(0, 2, 1)
         row, pixel, channel = np.nonzero(filters)
-        starts = np.searchsorted(row, np.arange(len(filters) + 1))
-        offsets = 4 * (pixel * a.pitch + channel)
-        return starts.astype(np.int32), offsets.astype(np.int32), filters[row, pixel, channel]
+        place = pixel * a.pitch + channel
+        line = (row // lanes * chunks + place // chunk) * lanes + row % lanes
+        order = np.argsort(line, kind="stable")
+        starts = np.searchsorted(line[order], np.arange(-(-len(filters) // lanes) * chunks * lanes + 1))
+        values = filters[row[order], pixel[order], channel[order]]
+        return starts.astype(np.int32), (F32 * place[order]).astype(np.int32), values
 
-    key = ("weights", "sparse_dense", weight, a.layout.image, a.pitch)
+    key = ("weights", "sparse_dense", weight, a.layout.image, a.pitch, lanes, chunk)
     starts, offsets, values = (store.get((*key, i), lambda i=i: made()[i]) for i in range(3))
     return starts, offsets, values

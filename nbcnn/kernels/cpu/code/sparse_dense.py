@@ -1,18 +1,21 @@
 """Fully connected layers of sparse weights: each result is a sum over the weights that are not zero.
 
-Weights are read once and bound the speed: 8 bytes each, value and offset, one after the other.
+Weights are read once and bound the speed: 8 bytes each, value and offset, one after the other. They are
+ordered by block of LANES outputs, then by chunk of the row that they read, then by output, so that a chunk
+stays in the first cache.
 
 Argument block (addresses in bytes; strides in float elements):
 
 ==  ==================================================================================
  0  x: first row        1  out: first row       2  res: what RES adds (ignored if RES is 0)
  3  bias, float32 [ROWS rounded up to LANES]
- 4  starts, int32 [ROWS + 1]: the first entry of each output
+ 4  starts, int32 [blocks * chunks * LANES + 1]: the first entry of each output in each chunk
  5  offsets, int32 [entries]: bytes from the row of x
  6  values, float32 [entries]
  7  images              8  ROWS: outputs
  9  x image stride     10  out image stride    11  res image stride
-12  act a, float32 bits                        13  act b, float32 bits
+12  act a, float32 bits 13  act b, float32 bits
+14  chunks
 ==  ==================================================================================
 """
 
@@ -28,9 +31,19 @@ from numba.extending import intrinsic
 from nbcnn.kernels.cpu.code import emit
 from nbcnn.kernels.cpu.code.activations import activate
 from nbcnn.kernels.cpu.code.emit import F32, I32, I64, Builder, Scalar, i64
-from nbcnn.kernels.cpu.code.simd import arg, argf, load_i32, store_f32, vload, vload_first, vstore_first
+from nbcnn.kernels.cpu.code.simd import (
+    arg,
+    argf,
+    load_f32,
+    load_i32,
+    store_f32,
+    vload,
+    vload_first,
+    vstore_first,
+)
 
 _SUMS = 8  # FMA latency (4 cycles) x FMAs a cycle (2)
+_AHEAD = 2048  # bytes of weights to ask for ahead: they come from memory
 
 
 @intrinsic
@@ -44,6 +57,9 @@ def _dot(tc, values, offsets, count, x):
         def entries(number: int) -> Callable[[Scalar, list[Scalar]], list[Scalar]]:
             def body(at: Scalar, sums: list[Scalar]) -> list[Scalar]:
                 found = list(sums)
+                if number > 1:
+                    for stream in (values, offsets):
+                        emit.prefetch(bd, bd.add(stream, bd.add(at, i64(_AHEAD))))
                 for i in range(number):
                     offset = emit.load_scalar(bd, bd.add(offsets, bd.add(at, i64(4 * i))), I32)
                     weight = emit.load_scalar(bd, bd.add(values, bd.add(at, i64(4 * i))), F32)
@@ -72,19 +88,23 @@ def make(LANES: int, ACT: int, RES: int) -> Callable[[int, int, int], None]:
         starts, offsets, values = arg(args, 4), arg(args, 5), arg(args, 6)
         images, rows = arg(args, 7), arg(args, 8)
         x_image, out_image, res_image = 4 * arg(args, 9), 4 * arg(args, 10), 4 * arg(args, 11)
-        act_a, act_b = argf(args, 12), argf(args, 13)
+        act_a, act_b, chunks = argf(args, 12), argf(args, 13), arg(args, 14)
         blocks = (rows + LANES - 1) // LANES
         for block in range(blocks * part // parts, blocks * (part + 1) // parts):
             first = block * LANES
             count = min(LANES, rows - first)
             for image in range(images):  # the weights of a block stay in the cache for all images
                 row, to = x + image * x_image, out + image * out_image + 4 * first
-                entry = load_i32(starts + 4 * first)
-                for r in range(count):
-                    following = load_i32(starts + 4 * (first + r + 1))
-                    total = _dot(values + 4 * entry, offsets + 4 * entry, following - entry, row)
-                    store_f32(to + 4 * r, total)
-                    entry = following
+                for chunk in range(chunks):
+                    line = starts + 4 * LANES * (block * chunks + chunk)
+                    entry = load_i32(line)
+                    for r in range(count):
+                        following = load_i32(line + 4 * (r + 1))
+                        total = _dot(values + 4 * entry, offsets + 4 * entry, following - entry, row)
+                        if chunk > 0:
+                            total += load_f32(to + 4 * r)
+                        store_f32(to + 4 * r, total)
+                        entry = following
                 other = res + image * res_image + 4 * first
                 v = vload_first(to, count, LANES) + vload(bias + 4 * first, LANES)
                 if RES == 1:
