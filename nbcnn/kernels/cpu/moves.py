@@ -53,7 +53,7 @@ def strides(layout: Layout, elements: int, pitch: int) -> Strides:
 
 def split(pairs: Strides, shape: Sequence[int]) -> list[Strides] | None:
     """``pairs`` cut at the axes of ``shape``: a list for each axis. None where they do not divide."""
-    left = list(pairs)
+    left = [p for p in pairs if p[0] > 1]
     groups: list[Strides] = []
     for wanted in shape:
         group: Strides = []
