@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -270,5 +270,5 @@ class Prelu(Binary):
     @classmethod
     def samples(cls) -> Iterator[Sample]:
         for sample in super().samples():
-            grows = sample.error is None and check.broadcast(*sample.types, "") != sample.types[0]
-            yield Sample(sample.op, sample.types, "slope", sample.note) if grows else sample
+            grows = sample.error is None and check.broadcast_shape(sample.types, "") != sample.types[0].shape
+            yield replace(sample, error="slope") if grows else sample

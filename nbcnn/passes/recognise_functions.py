@@ -181,16 +181,19 @@ def _bound(graph: Graph, node: Node) -> Plan | None:
 
 def _clips(graph: Graph, node: Node) -> Plan | None:
     """A clip of a clip that nothing else reads: one clip, the second applied to the bounds of the first."""
-    first = graph.producer(node.data[0]) if isinstance(node.op, Clip) else None
+    if not isinstance(node.op, Clip):
+        return None
+    first = graph.producer(node.data[0])
     if first is None or not isinstance(first.op, Clip):
         return None
     if not _only_for(graph, first.output, {node.name: node}):
         return None
+    second = node.op
     low, high = (
-        None if bound is None else float(node.op.reference(np.float64(bound))[0])
+        None if bound is None else float(second.apply(np.array(bound)))
         for bound in (first.op.min, first.op.max)
     )
-    clip = Clip(node.op.min if low is None else low, node.op.max if high is None else high)
+    clip = Clip(second.min if low is None else low, second.max if high is None else high)
 
     def edit(rw: Rewriter) -> Iterable[str]:
         rw.replace(node.name, clip, first.data)

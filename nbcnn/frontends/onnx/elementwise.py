@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from nbcnn.frontends.onnx.proto import package
 from nbcnn.frontends.onnx.read import ReadCall, read_as
 from nbcnn.frontends.onnx.write import WriteCall, write_as
 from nbcnn.ir.op import Op
@@ -160,19 +161,16 @@ def read_cast_like(call: ReadCall) -> None:
 
 def _dtype(call: ReadCall) -> str:
     """The dtype that attribute ``to`` stands for, by its number or (before opset 6) its name."""
-    from onnx import TensorProto, helper
-
-    to = TensorProto.DataType.Value(call.text("to").upper()) if call.opset < 6 else call.integer("to")
+    onnx = package()
+    to = onnx.TensorProto.DataType.Value(call.text("to").upper()) if call.opset < 6 else call.integer("to")
     try:
-        return helper.tensor_dtype_to_np_dtype(to).name
+        return onnx.helper.tensor_dtype_to_np_dtype(to).name
     except KeyError:
         call.fail(f"a cast to type {to}")
 
 
 def write_cast(call: WriteCall) -> str:
-    from onnx import helper
-
-    return call.last("Cast", call.x, to=helper.np_dtype_to_tensor_dtype(np.dtype(call.op.to)))
+    return call.last("Cast", call.x, to=package().helper.np_dtype_to_tensor_dtype(np.dtype(call.op.to)))
 
 
 BINARY: dict[str, type[Op]] = {
