@@ -78,7 +78,7 @@ def prune(
         "criterion": criterion,
         "distribution": distribution,
         "threshold": threshold,
-        "keep": None if keep is None else _names(keep),
+        "keep": None if keep is None else names(keep),
         "layers": None if layers is None else _shares(layers),
         "seed": seed,
     }
@@ -98,7 +98,8 @@ def prune(
         (api.to_onnx if out.suffix == ".onnx" else api.save)(graph, out)
 
 
-def _names(words: str) -> list[str]:
+def names(words: str) -> list[str]:
+    """``a,b`` as a list; ``none`` is empty."""
     return [] if words in ("", "none") else [word.strip() for word in words.split(",")]
 
 

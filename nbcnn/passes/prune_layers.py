@@ -46,7 +46,7 @@ class Layer:
 
 
 def layers(graph: Graph) -> list[Layer]:
-    """Every weight of a convolution or dense layer, those inside fused nodes too, in the order of the graph."""
+    """Every weight of a convolution or dense layer, inside fused nodes too, in the order of the graph."""
     found: dict[str, Layer] = {}
     for node in graph.nodes:
         for part in fusing.parts(node):
@@ -72,7 +72,7 @@ def chosen(layers: list[Layer], names: Iterable[str], words: bool = False) -> di
         if words and name in meaning:
             found[name] = meaning[name]
             continue
-        found[name] = [x for x in layers if any(fnmatchcase(own, name) for own in x.names)]
+        found[name] = [x for x in layers if any(own == name or fnmatchcase(own, name) for own in x.names)]
         if not found[name]:
             known = [own for x in layers for own in x.names] + list(WORDS if words else ())
             raise OptionError(f"no convolution or dense layer is called '{name}'{nearest(name, known)}")

@@ -49,9 +49,8 @@ def test_json_and_options(cli, tmp_path) -> None:
     result = cli("prune", "lenet5", *words, "--layers", "fc1=0.9, conv*=0", "--json")
     found = json.loads(result.stdout)
     assert found["model"] == "lenet5"
-    assert found["passes"] == (
-        "prune{sparsity=0.5, criterion=random, distribution=erk, keep=[], layers={fc1=0.9, conv*=0.0}, seed=3}"
-    )
+    options = "sparsity=0.5, criterion=random, distribution=erk, keep=[], layers={fc1=0.9, conv*=0.0}, seed=3"
+    assert found["passes"] == f"prune{{{options}}}"
     layers = {entry["layer"]: entry for entry in found["layers"]}
     assert layers["fc1"]["zeros"] == round(0.9 * layers["fc1"]["elements"])
     assert layers["conv1"]["zeros"] == 0
