@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 import nbcnn
-from nbcnn.cli import bench, bisect, cache, explain, export, import_, optimize, run, show
+from nbcnn.cli import bench, bisect, cache, explain, export, import_, optimize, prune, run, sensitivity, show
 from nbcnn.cli import list as list_
 from nbcnn.cli.common import SETTINGS
 from nbcnn.errors import NbcnnError
@@ -93,6 +93,7 @@ app.command("import")(import_.import_)
 app.command("export", context_settings=SETTINGS)(export.export)
 app.command("bench", context_settings=SETTINGS)(bench.bench)
 app.command("prune")(prune.prune)
+app.command("sensitivity")(sensitivity.sensitivity)
 app.command("bisect", context_settings=SETTINGS)(bisect.bisect)
 app.add_typer(cache.app, name="cache")
 
