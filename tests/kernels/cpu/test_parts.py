@@ -14,7 +14,7 @@ from nbcnn.ops.slice import END, Slice
 from nbcnn.ops.split import Split
 from nbcnn.ops.unit_axes import Squeeze, Unsqueeze
 
-SHAPES = [(21, 5, 6), (1, 4, 5), (1, 4, 5), (16, 6), (3, 4, 5, 6), (37, 1, 7), (6, 5, 1)]
+SHAPES = [(21, 5, 6), (1, 4, 5), (16, 6), (3, 4, 5, 6), (37, 1, 7), (6, 5, 1)]
 PLACES = [(shape, axis) for shape in SHAPES for axis in (1, 2, 3, -1) if axis <= len(shape)]
 
 
