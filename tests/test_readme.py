@@ -42,3 +42,11 @@ def test_python(tmp_path, monkeypatch) -> None:
     names: dict = {}
     exec(code, names)
     assert names["y"].shape == (1, 10)
+
+
+def test_pruning() -> None:
+    names: dict = {"nbcnn": nbcnn}
+    exec(block("python", 1).replace("resnet50", "digits").replace("1x4", "unstructured"), names)
+    masks = [w.mask for w in names["graph"].weights.values() if w.mask is not None]
+    assert 1 - sum(m.sum() for m in masks) / sum(m.size for m in masks) > 0.85
+    assert any(w.sparsity for w in names["model"].graph.weights.values())
