@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from nbcnn.errors import GraphError
 from nbcnn.frontends.onnx.proto import package
 from nbcnn.frontends.onnx.read import ReadCall, read_as
-from nbcnn.frontends.onnx.write import WriteCall, write_as
+from nbcnn.frontends.onnx.write import OPSET, WriteCall, write_as
 from nbcnn.ir.op import Op
 from nbcnn.ops import check
 from nbcnn.ops.arithmetic import Add, Div, Maximum, Minimum, Mod, Mul, Pow, Prelu, Sub
@@ -137,6 +138,8 @@ def read_bit_shift(call: ReadCall) -> None:
 
 
 def write_bit_shift(call: WriteCall) -> str:
+    if check.kind(call.types[0]) == "i":
+        return missing("BitShift of integers with a sign", 28)(call)
     return call.last("BitShift", *call.inputs, direction=call.op.direction.upper())
 
 
@@ -171,6 +174,15 @@ def _dtype(call: ReadCall) -> str:
 
 def write_cast(call: WriteCall) -> str:
     return call.last("Cast", call.x, to=package().helper.np_dtype_to_tensor_dtype(np.dtype(call.op.to)))
+
+
+def missing(what: str, since: int) -> Callable[[WriteCall], str]:
+    """The row of an operator that came after the opset which is written, and that no others can express."""
+
+    def write(call: WriteCall) -> str:
+        raise GraphError(f"ONNX has {what} from opset {since} on, not in opset {OPSET}", node=call.output)
+
+    return write
 
 
 BINARY: dict[str, type[Op]] = {
@@ -239,6 +251,7 @@ EXPORT = {
     "maximum": write_as("Max"),
     "minimum": write_as("Min"),
     "prelu": write_as("PRelu"),
+    **{op.name: missing(kind, 18) for kind, op in (BINARY | UNARY).items() if kind.startswith("Bitwise")},
     "mod": write_mod,
     "bit_shift": write_bit_shift,
     "is_inf": write_is_inf,
