@@ -9,6 +9,7 @@ import pytest
 from conformance import excesses, inputs_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from move_graphs import move_graphs
 from strategies import graphs
 
 import nbcnn
@@ -41,9 +42,15 @@ def test_compiled_equals_reference(graph: Graph, passes: str, batch: int) -> Non
     check(graph, passes, batch, threads=1)
 
 
+@given(graph=move_graphs(), passes=st.sampled_from(["default", "none"]), batch=st.sampled_from([1, 3]))
+@settings(max_examples=25, deadline=None, suppress_health_check=SLOW_COMPILES)
+def test_compiled_moves_equal_the_reference(graph: Graph, passes: str, batch: int) -> None:
+    check(graph, passes, batch, threads=1)
+
+
 @pytest.mark.slow
 @given(
-    graph=graphs(),
+    graph=graphs() | move_graphs(),
     passes=st.sampled_from(["default", "none"]),
     batch=st.sampled_from([1, 2, 3]),
     threads=st.sampled_from([1, 2, 3]),
