@@ -46,6 +46,7 @@ class ArgExtremum(Kernel):
         args = (
             *(source.address, target.address, math.prod(a.extent for a in kept), len(kept)),
             *(loops.inner.extent, along.extent, along.source),
+            loops.inner.extent if source.layout == PLAIN else source.pitch,
             *(word for a in reversed(kept) for word in (a.extent, a.source, a.target)),
         )
         way = "across" if loops.across else "along"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbcnn.kernels.base import Emit, Kernel, Layout, Site, Step, View
+from nbcnn.kernels.base import PLAIN, Emit, Kernel, Layout, Site, Step, View, nhwc
 from nbcnn.kernels.cpu import moves
 from nbcnn.options import CompileOptions
 from nbcnn.target import Target
@@ -20,11 +20,14 @@ class DepthSpace(Kernel):
     def cost(self, site: Site, target: Target) -> float:
         return site.out_types[0].elements() * 1e-10
 
-    def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
-        return moves.ordinary(site.in_types[0], layout)
+    def reads(self, site: Site) -> tuple[Layout, ...]:
+        """Pixels; whole channels where there would be few of them on one side: those are moved faster."""
+        types = (*site.in_types, *site.out_types)
+        few = min(int(t.shape[1]) for t in types) < moves.FEW_CHANNELS
+        return (PLAIN if few else nhwc(site.in_types[0]),)
 
     def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
-        return (moves.layout_for(site.out_types[0], ins),)
+        return (PLAIN if ins[0] == PLAIN else nhwc(site.out_types[0]),)
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (source,), (target,) = ins, outs

@@ -5,8 +5,9 @@
 the last (LAST 1); a NaN counts as larger, or smaller, than any number.
 
 Slots (addresses in bytes, the rest in elements): 0 in, 1 out, 2 units (product of the extents), 3 rank (at
-least 1), 4 width (contiguous places), 5 n, 6 stride of the n (make_across), then for each kept axis,
-innermost first, extent, stride in the source, stride in the target.
+least 1), 4 width (contiguous places), 5 n, 6 stride of the n (make_across), 7 how many elements of a row
+may be read (at least width; make_along), then for each kept axis, innermost first, extent, stride in the
+source, stride in the target.
 """
 
 from __future__ import annotations
@@ -71,19 +72,20 @@ def _across(tc, source, to, n, step, count, last, sign, lanes):
 
 
 @intrinsic(prefer_literal=True)
-def _along(tc, source, to, width, last, sign, lanes):
-    """One row of ``width`` elements."""
+def _along(tc, source, to, width, readable, last, sign, lanes):
+    """One row of ``width`` elements, of which ``readable`` may be loaded."""
     late, way, wide = literal(last, "LAST"), literal(sign, "SIGN"), literal(lanes, "LANES")
 
     def emit_along(context: Any, bd: Builder, sig: Any, args: Any) -> Scalar:
-        source, to, width = args[:3]
+        source, to, width, readable = args[:4]
         ints = ir.VectorType(I32, wide)
         lane = ir.Constant(ints, list(range(wide)))
 
         def load(i: Scalar) -> tuple[V, Scalar]:
             """Elements from ``i`` on, and which of them there are."""
             left = bd.sub(width, i)
-            x = emit.load_first(bd, at_float(bd, source, i), left, wide)
+            # Masked loads can be very slow: not where the row has room for a whole vector.
+            x = emit.load_first(bd, at_float(bd, source, i), bd.sub(readable, i), wide)
             return (x if way > 0 else -x), emit.first_mask(bd, left, wide)
 
         def vector(i: Scalar, carried: list[Scalar]) -> list[Scalar]:
@@ -114,7 +116,7 @@ def _along(tc, source, to, width, last, sign, lanes):
         return context.get_dummy_value()
 
     word = types.intp
-    return types.void(word, word, word, last, sign, lanes), emit_along
+    return types.void(word, word, word, word, last, sign, lanes), emit_along
 
 
 def make_across(LAST: int, SIGN: int, LANES: int) -> Callable[[int, int, int], None]:
@@ -129,7 +131,7 @@ def make_across(LAST: int, SIGN: int, LANES: int) -> Callable[[int, int, int], N
             first = (unit - rest * blocks) * LANES
             at, to = source + 4 * first, out + 8 * first
             for axis in range(rank):
-                slot = 7 + 3 * axis
+                slot = 8 + 3 * axis
                 outer = rest // arg(args, slot)
                 index = rest - outer * arg(args, slot)
                 at += 4 * index * arg(args, slot + 1)
@@ -145,15 +147,16 @@ def make_along(LAST: int, SIGN: int, LANES: int) -> Callable[[int, int, int], No
 
     def along(args, part, parts):
         source, out, units, rank, width = arg(args, 0), arg(args, 1), arg(args, 2), arg(args, 3), arg(args, 4)
+        readable = arg(args, 7)
         for unit in range(units * part // parts, units * (part + 1) // parts):
             rest, at, to = unit, source, out
             for axis in range(rank):
-                slot = 7 + 3 * axis
+                slot = 8 + 3 * axis
                 outer = rest // arg(args, slot)
                 index = rest - outer * arg(args, slot)
                 at += 4 * index * arg(args, slot + 1)
                 to += 8 * index * arg(args, slot + 2)
                 rest = outer
-            _along(at, to, width, LAST, SIGN, LANES)
+            _along(at, to, width, readable, LAST, SIGN, LANES)
 
     return along
