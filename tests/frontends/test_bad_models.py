@@ -43,7 +43,7 @@ CASES = {
     "number for a bool": (CONV.replace("kernel: 3", "kernel: 3, bias: 1"), "bias must be true or false, got 1"),
     "yes for a bool": (CONV.replace("kernel: 3", "kernel: 3, bias: yes"), "bias must be true or false, got 'yes'"),
     "three for two": (CONV.replace("kernel: 3", "kernel: [3, 3, 3]"), "kernel must be a whole number or 2 whole numbers, got a list"),
-    "word": (CONV.replace("kernel: 3", "kernel: 3, padding: smae"), "padding must be 'same' or 'valid' or a whole number"),
+    "word": (CONV.replace("kernel: 3", "kernel: 3, padding: smae"), "padding must be 'same' or 'same_lower' or 'valid'"),
     "below one": (CONV.replace("channels: 4", "channels: 0"), "m.yaml:5:5: node 'conv': channels must be at least 1"),
     # operands
     "wrong rank": (CONV.replace("[N, 3, 8, 8]", "[N, 3]"), "m.yaml:5:5: node 'conv': conv2d takes images"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import accumulate
 
@@ -16,7 +17,8 @@ class Alias(Kernel):
     """dropout (nothing at inference), flatten, reshape, squeeze, unsqueeze: the value stays as it lies.
 
     A reader that wants it otherwise converts it; one that undoes the reshape, or reads channels and
-    pixels apart as a channel shuffle does, finds the image that it was.
+    pixels apart as a channel shuffle does, finds the image that it was. Where only the pixels are
+    counted along other axes, it lies as its readers like it.
     """
 
     name = "alias"
@@ -33,10 +35,15 @@ class Alias(Kernel):
         return layout.kind in ("plain", "nhwc")
 
     def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
-        return ins[:1]
+        own, (layout,) = nhwc(site.out_types[0]), ins
+        if layout.kind == "nhwc" and own.image and layout.image:
+            same = own.image[0] == layout.image[0] and math.prod(own.image) == math.prod(layout.image)
+            return (own,) if same else ins
+        return ins
 
     def within(self, site: Site, ins: tuple[View, ...], target: Target) -> tuple[View | None, ...]:
-        return ins
+        (layout,) = self.writes(site, (ins[0].layout,))
+        return (replace(ins[0], layout=layout),)
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         return []

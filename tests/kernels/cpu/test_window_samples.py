@@ -64,6 +64,17 @@ def test_what_follows_a_norm_is_computed_with_it(op: tuple) -> None:
     check(fused)
 
 
+def test_counting_the_pixels_otherwise_moves_nothing() -> None:
+    build = Builder()
+    x = build("volume", ops.get("conv3d")(8, 3, padding=1), build.input(5, 2, 4, 6))
+    x = build("signal", ops.get("conv1d")(12, 3), build("flat", ops.get("flatten")(2), x))
+    graph = build.graph(
+        build("image", ops.get("relu")(), build("shape", ops.get("reshape")(("N", 12, 2, 23)), x))
+    )
+    check(graph)
+    assert families(compiled(graph, 16)).count("layout") == 2  # in and out
+
+
 def test_means_far_from_zero() -> None:
     for op, shape in (("layer_norm", (300,)), ("instance_norm", (5, 40, 40)), ("group_norm", (6, 300))):
         build = Builder()
