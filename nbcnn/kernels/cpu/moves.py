@@ -21,7 +21,7 @@ Strides = list[tuple[int, int]]
 FORMS = ("rows", "fill", "strided", "transpose", "weave", "unweave")
 ROWS, FILL, STRIDED, TRANSPOSE, WEAVE, UNWEAVE = range(6)
 
-MOST_WOVEN = 8
+MOST_WOVEN = 9
 """Rows that are woven in registers; more are transposed."""
 
 FEW_CHANNELS = 8
@@ -196,13 +196,26 @@ def _inner(loops: list[Axis]) -> tuple[int, tuple[Axis, ...], list[Axis]]:
         form, inner = FILL, (write,)
     elif read is None or write is None:
         form, inner = STRIDED, (write or loops[-1],)
-    elif read.target == write.extent <= MOST_WOVEN:
-        form, inner = WEAVE, (read, write)
-    elif write.source == read.extent <= MOST_WOVEN:
-        form, inner = UNWEAVE, (write, read)
     else:
         form, inner = TRANSPOSE, (read, write)
+        # Rows that make whole pixels, or are made of them, may be a grid: those of a block of points.
+        if (rows := _rows(loops, [(a.extent, a.target) for a in loops], read.target)) is not None:
+            form, inner = WEAVE, (read, *rows)
+        elif (rows := _rows(loops, [(a.extent, a.source) for a in loops], write.source)) is not None:
+            form, inner = UNWEAVE, (write, *rows)
     return form, inner, [a for a in loops if not any(a is b for b in inner)]
+
+
+def _rows(loops: list[Axis], side: Strides, pixel: int) -> tuple[Axis, ...] | None:
+    """The one or two axes that are the floats of pixels of ``pixel`` floats on this side, fastest first."""
+    found: tuple[Axis, ...] = ()
+    size = 1
+    while size < pixel <= MOST_WOVEN and len(found) < 2:
+        at = next((i for i, (_, stride) in enumerate(side) if stride == size), None)
+        if at is None:
+            return None
+        found, size = (*found, loops[at]), size * side[at][0]
+    return found if found and size == pixel else None
 
 
 def _steps(
@@ -215,7 +228,7 @@ def _steps(
     emit: Emit,
 ) -> list[Step]:
     lanes = emit.target.lanes
-    u, v = inner[0], inner[-1]
+    u, v, w = inner[0], inner[min(1, len(inner) - 1)], inner[2] if len(inner) > 2 else Axis(1, 0, 0)
     nu, rest = u.extent, 0
     if form == TRANSPOSE:
         outer = [*outer, Axis(-(-v.extent // lanes), lanes * v.source, lanes * v.target)]
@@ -224,10 +237,12 @@ def _steps(
         nu, rest = CHUNK, nu % CHUNK
     # STRIDED steps along its one axis; TRANSPOSE, WEAVE and UNWEAVE from row to row of their second one.
     steps = (v.source, u.target) if form in (STRIDED, TRANSPOSE, WEAVE) else (0, v.target)
-    woven = v.extent if form in (WEAVE, UNWEAVE) else 1
+    woven, line, nv = 1, 1, v.extent
+    if form in (WEAVE, UNWEAVE):
+        woven, line, nv = v.extent * w.extent, v.extent, w.source if form == WEAVE else w.target
     spec = KernelSpec(
         "nbcnn.kernels.cpu.code.move:make",
-        (("FORM", form), ("G", woven), ("LANES", lanes)),
+        (("FORM", form), ("G", woven), ("LINE", line), ("LANES", lanes)),
         f"f32_{FORMS[form]}{woven if woven > 1 else ''}__{emit.target.isa}",
     )
 
@@ -236,7 +251,7 @@ def _steps(
         units = math.prod(a.extent for a in outer)
         args = (
             *(Address(view.buffer, F32 * start) for view, start in zip(views, starts, strict=True)),
-            *(units, len(outer), nu, v.extent, *steps),
+            *(units, len(outer), nu, nv, *steps),
             *(word for a in reversed(outer) for word in (a.extent, a.source, a.target)),
         )
         return Step(site, spec, args, nbytes=2 * F32 * units * nu * (lanes if form == TRANSPOSE else woven))

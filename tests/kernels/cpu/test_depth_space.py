@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sites import as_pixels, check
+from sites import as_pixels, check, compiled
 from strategies import Builder
 
 from nbcnn.ops.blocks import DepthToSpace, SpaceToDepth
@@ -24,3 +24,12 @@ def test_there_and_back(channels: int, block: int, mode) -> None:
 def test_of_an_image(mode) -> None:
     build = Builder()
     check(build.graph(build("deep", SpaceToDepth(2, mode), build.input(3, 32, 18))))
+
+
+def test_blocks_are_woven_in_registers() -> None:
+    build = Builder()
+    x = as_pixels(build, build.input(64, 3, 5))
+    wide = build("wide", DepthToSpace(2, "CRD"), x)
+    graph = build.graph(build("deep", SpaceToDepth(2, "CRD"), wide))
+    kernels = [row.kernel for row in compiled(graph, 16).explain() if row.family == "depth_space"]
+    assert [k.partition("__")[0] for k in kernels] == ["f32_unweave4", "f32_weave4"]

@@ -13,6 +13,8 @@ WEAVE      ``G`` rows of ``nu`` floats, ``in step`` apart, become ``nu`` pixels 
 UNWEAVE    ``nu`` pixels of G floats become G rows, ``out step`` apart
 ========== ======================================================================================
 
+The G rows stand in lines of LINE, ``nv`` floats apart: one line where LINE is G.
+
 Slots (addresses in bytes, the rest in floats): 0 in, 1 out, 2 units (product of the extents), 3 rank
 (at least 1), 4 nu, 5 nv, 6 in step, 7 out step, then for each outer axis, innermost first, extent,
 stride in the source, stride in the target. Strides may be 0 or negative in the source.
@@ -96,16 +98,19 @@ def _unwoven(stream: list[V]) -> list[V]:
 
 
 def _pixels_and_rows(weave: bool) -> Any:
-    """The intrinsic of WEAVE or UNWEAVE: (source, to, step in bytes, nu, G, LANES)."""
+    """The intrinsic of WEAVE or UNWEAVE: (source, to, bytes between rows, between lines, nu, literals)."""
 
-    def build(tc: Any, source: Any, to: Any, step: Any, nu: Any, g: Any, lanes: Any) -> Any:
-        count, n = literal(g, "G"), literal(lanes, "LANES")
+    def build(
+        tc: Any, source: Any, to: Any, step: Any, jump: Any, nu: Any, g: Any, line: Any, lanes: Any
+    ) -> Any:
+        count, across, n = literal(g, "G"), literal(line, "LINE"), literal(lanes, "LANES")
 
         def emit_pixels(context: Any, bd: Builder, sig: Any, args: Any) -> Scalar:
-            source, to, step, nu, _, _ = args
+            source, to, step, jump, nu = args[:5]
 
             def row(base: Scalar, g: int, first: Scalar) -> Scalar:
-                return at_float(bd, bd.add(base, bd.mul(step, i64(g))), first)
+                line = bd.add(base, bd.mul(jump, i64(g // across)))
+                return at_float(bd, bd.add(line, bd.mul(step, i64(g % across))), first)
 
             def pixel(base: Scalar, k: int, first: Scalar) -> Scalar:
                 return at_float(bd, base, bd.add(bd.mul(first, i64(count)), i64(k * n)))
@@ -142,7 +147,7 @@ def _pixels_and_rows(weave: bool) -> Any:
             return context.get_dummy_value()
 
         word = types.intp
-        return types.void(word, word, word, word, g, lanes), emit_pixels
+        return types.void(word, word, word, word, word, g, line, lanes), emit_pixels
 
     return intrinsic(prefer_literal=True)(build)
 
@@ -153,8 +158,8 @@ _weave, _unweave = _pixels_and_rows(True), _pixels_and_rows(False)
 # --- the kernel ------------------------------------------------------------------------------
 
 
-def make(FORM: int, G: int, LANES: int) -> Callable[[int, int, int], None]:
-    """A move of one form; ``G`` matters to WEAVE and UNWEAVE only."""
+def make(FORM: int, G: int, LINE: int, LANES: int) -> Callable[[int, int, int], None]:
+    """A move of one form; ``G`` and ``LINE`` matter to WEAVE and UNWEAVE only."""
 
     def move(args, part, parts):
         source, out, units, rank = arg(args, 0), arg(args, 1), arg(args, 2), arg(args, 3)
@@ -199,9 +204,9 @@ def make(FORM: int, G: int, LANES: int) -> Callable[[int, int, int], None]:
                             here, there = at + 4 * u, to + u * out_step
                             transpose_edge(here, in_step, cols, nu - u, there, out_step, nu - u, cols, LANES)
                 elif FORM == WEAVE:
-                    _weave(at, to, in_step, nu, G, LANES)
+                    _weave(at, to, in_step, 4 * nv, nu, G, LINE, LANES)
                 else:
-                    _unweave(at, to, out_step, nu, G, LANES)
+                    _unweave(at, to, out_step, 4 * nv, nu, G, LINE, LANES)
                 at += in_stride
                 to += out_stride
             unit += count
