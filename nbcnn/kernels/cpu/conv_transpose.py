@@ -1,4 +1,4 @@
-"""Transposed convolutions of signals and images: an indirect matrix product for each phase of the stride.
+"""Transposed convolutions: an indirect matrix product for each phase of the stride.
 
 The outputs o = r + s*q of one phase r, 0 <= r < s, see the taps u with r + p - u*d divisible by s, and tap u
 of output q reads input q + (r + p - u*d) / s: an ordinary convolution of stride 1 whose results stand s
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, product
 
 import numpy as np
 
@@ -60,27 +60,29 @@ class PhaseFilters(Filters):
 
 @dataclass(frozen=True)
 class _Strip:
-    """Rows ``start`` to ``stop`` of a phase, in one step; ``taps`` as `packing.strip_table` takes them."""
+    """Rows ``start`` to ``stop`` of a phase in one plane of the result: a step.
 
+    ``taps`` are as `packing.strip_table` takes them.
+    """
+
+    plane: int
     row: int
     column: int
     start: int
     stop: int
     columns: int
-    weights: tuple[tuple[int, int], ...]
+    weights: tuple[tuple[int, int, int], ...]
     taps: tuple[tuple[int, int] | None, ...]
 
 
 class TransposedConv(Kernel):
-    """conv_transpose1d and conv_transpose2d, of any stride, dilation and number of groups."""
+    """Transposed convolutions over one to three axes, of any stride, dilation and number of groups."""
 
     name = "igemm_transposed"
 
     def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
         found = epilogue.parse(site, *TRANSPOSED)
-        if isinstance(found, str):
-            return found
-        return "it spans three axes" if _op(found[0]).rank > 2 else None
+        return found if isinstance(found, str) else None
 
     def cost(self, site: Site, target: Target) -> float:
         return site.macs / (MACS * target.lanes)
@@ -89,15 +91,16 @@ class TransposedConv(Kernel):
         (out,) = outs
         main, tail = epilogue.matched(site, *TRANSPOSED)
         a, residual = ins[0], epilogue.residual_of(site, ins, tail)
-        rows, columns = _axes(site, _op(main))
-        found = list(_strips(rows, columns, columns.size * a.pitch))
+        axes = depth, rows, columns = _axes(site, _op(main))
+        found = list(_strips(*axes, columns.size * a.pitch))
         work = sum((s.stop - s.start) * s.columns * len(s.taps) for s in found)
         steps = []
         for strip in found:
             share = (strip.stop - strip.start) * strip.columns * len(strip.taps) / work
-            whole = strip.start == 0 and strip.stop == rows.size and rows.out == rows.size * rows.stride
-            for image in range(1 if whole or rows.size == rows.out == 1 else emit.batch):
-                step = _step(site, main, tail, strip, (rows, columns), (a, out, residual), image, whole, emit)
+            flat = depth.size == depth.out == 1
+            whole = strip.stop - strip.start == rows.size and rows.out == rows.size * rows.stride and flat
+            for image in range(1 if whole or (flat and rows.size == rows.out == 1) else emit.batch):
+                step = _step(site, main, tail, strip, axes, (a, out, residual), image, whole, emit)
                 steps.append(replace(step, macs=round(step.macs * share), nbytes=round(step.nbytes * share)))
         return steps
 
@@ -107,27 +110,36 @@ def _op(main: Node) -> ConvTranspose:
     return main.op
 
 
-def _axes(site: Site, op: ConvTranspose) -> tuple[Axis, Axis]:
-    """Rows and columns; a signal has one row."""
+def _axes(site: Site, op: ConvTranspose) -> tuple[Axis, Axis, Axis]:
+    """Depth, rows and columns; an image has one plane, a signal one row."""
     size, out = site.in_types[0].extents()[2:], site.out_types[0].extents()[2:]
     pads = op.pads(site.in_types[0])[: op.rank]
     axes = [Axis(*n) for n in zip(size, out, op.kernel, op.stride, op.dilation, pads, strict=True)]
-    return (Axis(1, 1), axes[0]) if op.rank == 1 else (axes[0], axes[1])
+    depth, rows, columns = (*(Axis(1, 1) for _ in range(3 - op.rank)), *axes)
+    return depth, rows, columns
 
 
-def _strips(rows: Axis, columns: Axis, row: int) -> Iterator[_Strip]:
+def _strips(depth: Axis, rows: Axis, columns: Axis, row: int) -> Iterator[_Strip]:
     """The steps of one image, whose rows are ``row`` floats apart."""
-    for r in range(min(rows.stride, rows.out)):
-        height, above = rows.phase(r)
-        seen = [tuple(rows.inside(q + first) for first in above.values()) for q in range(height)]
-        runs = [list(lines) for _, lines in groupby(range(height), seen.__getitem__)]
-        for c in range(min(columns.stride, columns.out)):
-            width, left = columns.phase(c)
-            weights = tuple((u, v) for u in above for v in left)
-            for lines in runs:
-                there = dict(zip(above, seen[lines[0]], strict=True))
-                taps = tuple((above[u] * row, left[v]) if there[u] else None for u, v in weights)
-                yield _Strip(r, c, lines[0], lines[-1] + 1, width, weights, taps or (None,))
+    for plane in range(depth.out):
+        _, ahead = depth.phase(plane % depth.stride)
+        planes = {t: plane // depth.stride + first for t, first in ahead.items()}
+        for r in range(min(rows.stride, rows.out)):
+            height, above = rows.phase(r)
+            seen = [tuple(rows.inside(q + first) for first in above.values()) for q in range(height)]
+            runs = [list(lines) for _, lines in groupby(range(height), seen.__getitem__)]
+            for c in range(min(columns.stride, columns.out)):
+                width, left = columns.phase(c)
+                weights = tuple(product(planes, above, left))
+                for lines in runs:
+                    there = dict(zip(above, seen[lines[0]], strict=True))
+                    taps = tuple(
+                        (planes[t] * rows.size * row + above[u] * row, left[v])
+                        if there[u] and depth.inside(planes[t])
+                        else None
+                        for t, u, v in weights
+                    )
+                    yield _Strip(plane, r, c, lines[0], lines[-1] + 1, width, weights, taps or (None,))
 
 
 def _step(
@@ -135,18 +147,18 @@ def _step(
     main: Node,
     tail: Epilogue,
     strip: _Strip,
-    axes: tuple[Axis, Axis],
+    axes: tuple[Axis, Axis, Axis],
     views: tuple[View, View, View | None],
     image: int,
     whole: bool,
     emit: Emit,
 ) -> Step:
     """One product; its images are the rows of a strip."""
-    (rows, columns), (a, out, residual), op = axes, views, _op(main)
+    (depth, rows, columns), (a, out, residual), op = axes, views, _op(main)
     channels = int(site.in_types[0].shape[1])
     k, per_group, target = channels // op.groups, op.channels // op.groups, emit.target
     # A row of the phase is `stride` rows of the result further on. Single rows: the images themselves.
-    single = rows.size == 1 and rows.out == 1
+    single = rows.size == rows.out == depth.size == depth.out == 1
     lines = emit.batch if single else (strip.stop - strip.start) * (emit.batch if whole else 1)
 
     def placed(view: View, first: int, pitch: int, line: int) -> View:
@@ -155,14 +167,16 @@ def _step(
 
     def strided(view: View) -> View:
         row = columns.out * view.pitch
-        first = (strip.row + rows.stride * strip.start) * row + strip.column * view.pitch
+        first = (
+            strip.plane * rows.out + strip.row + rows.stride * strip.start
+        ) * row + strip.column * view.pitch
         return placed(view, first, columns.stride * view.pitch, rows.stride * row)
 
     row = columns.size * a.pitch
     source = placed(a, strip.start * row, a.pitch, row)
     tile = choose_tile(strip.columns, per_group, k, len(strip.taps), target.lanes, target.registers)
     table = packing.strip_table(strip.columns, columns.size, strip.taps, a.pitch, tile[0], emit.store)
-    product = Rows(table, len(strip.taps), k, strip.columns, lines, 0, len(strip.taps) * tile[0])
+    walk = Rows(table, len(strip.taps), k, strip.columns, lines, 0, len(strip.taps) * tile[0])
     weights = [site.weight(name) for name in main.weights]
     filters = PhaseFilters(
         weights[0],
@@ -172,7 +186,7 @@ def _step(
         taps=tuple(tap[-op.rank :] for tap in strip.weights),
     )
     other = strided(residual) if residual else None
-    step = product_step(site, source, strided(out), other, product, filters, tile, tail, emit)
+    step = product_step(site, source, strided(out), other, walk, filters, tile, tail, emit)
     images = emit.batch if whole or single else 1
     return replace(
         step,

@@ -15,7 +15,7 @@ from nbcnn.passes.fuse_activation import FuseActivation
 from nbcnn.passes.fuse_residual_add import FuseResidualAdd
 
 WINDOWS = (
-    *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d"),
+    *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
     *("max_pool", "avg_pool", "global_avg_pool", "global_max_pool"),
     *("layer_norm", "rms_norm", "instance_norm", "group_norm", "lrn"),
 )
