@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 from nbcnn.errors import ShapeError
 from nbcnn.ir.types import BATCH, PACKED, Dim, TensorType
 
+MAX_RANK = 64
+"""The most axes that a NumPy array can have."""
+
 FLOATS, INTEGERS, NUMBERS, TRUTH, ANY = "f", "iu", "fiu", "b", "fiub"
 """What an operator takes, by the first letters of the kinds of dtype: float, int, uint, bool."""
 
@@ -65,8 +68,10 @@ def extent(axis: int, type_: TensorType, op: str) -> int:
 
 
 def result(shape: Iterable[Dim], dtype: str, op: str) -> TensorType:
-    """The type of a result; raises ShapeError where the batch is not its first axis."""
+    """The type of a result; raises ShapeError where the batch is not its first axis, or axes are too many."""
     type_ = TensorType(tuple(shape), dtype)
+    if type_.rank > MAX_RANK:
+        raise ShapeError(f"{op} would make {type_.rank} axes, over the limit of {MAX_RANK}")
     if BATCH in type_.shape[1:]:
         raise ShapeError(f"{op} would make {type_}: the batch must stay the first axis")
     return type_

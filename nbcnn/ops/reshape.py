@@ -97,7 +97,7 @@ class Reshape(Op):
             raise ShapeError(f"{refused}: {left} elements become {wanted}")
         if lost or (x.shape[:1] == (BATCH,) and shape[:1] != [BATCH]):
             raise ShapeError(f"{refused}: the batch must stay the first axis (0 or N)")
-        return (TensorType(tuple(shape), x.dtype),)
+        return (check.result(shape, x.dtype, self.name),)
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = arrays

@@ -34,7 +34,9 @@ def read_split(call: ReadCall) -> None:
     elif call.opset >= 13 and call.has(1):
         sizes = call.ints(1)
     else:
-        count, rank = call.integer("num_outputs", len(call.outputs)), call.rank(0)
+        count, rank = len(call.outputs), call.rank(0)
+        named = call.integer("num_outputs", count)
+        call.refuse_unless(named == count, f"num_outputs is {named}, but {count} are named")
         call.refuse_unless(-rank <= axis < rank, f"axis {axis} of {call.type(0)}")
         size = call.shape(0)[axis]
         if isinstance(size, str):
@@ -100,6 +102,7 @@ def read_pad(call: ReadCall) -> None:
     axes = call.ints(3) if call.has(3) else tuple(range(rank))
     call.refuse_unless(all(-rank <= a < rank for a in axes), f"axes {list(axes)} of {call.type(0)}")
     call.refuse_unless(len(pads) == 2 * len(axes), f"{len(pads)} pads for {len(axes)} axes")
+    call.refuse_unless(len({a % rank for a in axes}) == len(axes), f"axes {list(axes)} name one twice")
     pairs = {a % rank: pair for a, pair in zip(axes, zip(pads, pads[len(axes) :], strict=False), strict=True)}
     found = sorted(a for a, pair in pairs.items() if any(pair))
     if not found:
@@ -197,7 +200,8 @@ def read_size(call: ReadCall) -> None:
 
 def read_range(call: ReadCall) -> None:
     start, limit, delta = (call.array(slot).reshape(()) for slot in (0, 1, 2))
-    call.refuse_unless(delta != 0, "a step of 0")
+    finite = all(np.isfinite(v) for v in (start, limit, delta))
+    call.refuse_unless(finite and delta != 0, f"from {start} to {limit} by {delta}")
     count = max(int(np.ceil((limit - start) / delta)), 0)
     call.refuse_unless(count <= 2**24, f"{count:,} elements")
     call.result(call.constant((start + np.arange(count) * delta).astype(start.dtype), "range"))

@@ -293,7 +293,12 @@ def test_quantised_and_back() -> None:
         (node("Transpose", "x"), {}, "first axis"),
         (node("Tile", "x", "r"), {"r": i64(2, 1, 1, 1)}, "mix the batch"),
         (node("NonZero", "x"), {}, "computed at run time"),
-        (node("Range", "z", "z", "z"), {"z": np.array(0)}, "a step of 0"),
+        (node("Range", "f", "f", "f"), {"f": np.float32(np.inf)}, "from inf"),
+        (node("Split", "x", axis=1, num_outputs=2**40), {}, "num_outputs"),
+        (node("Unsqueeze", "x", "a"), {"a": np.arange(1, 70)}, "73 axes"),
+        (node("Reshape", "x", "s"), {"s": np.array([0, *[1] * 90, -1])}, "92 axes"),
+        (node("Pad", "x", "p", "", "a"), {"p": i64(1, 1, 1, 1), "a": i64(2, -2)}, "twice"),
+        (node("Range", "z", "z", "z"), {"z": np.array(0)}, "by 0"),
         (
             node("Range", "z", "m", "o"),
             {"z": np.array(0), "m": np.array(2**40), "o": np.array(1)},
@@ -302,6 +307,6 @@ def test_quantised_and_back() -> None:
     ],
 )
 def test_what_cannot_be_read(made: Any, constants: dict, why: str) -> None:
-    file = model([made], IMAGE, 17, constants)
+    file = model([made], IMAGE, 18, constants)
     with pytest.raises(ModelFileError, match=why):
         importer.load(file)
