@@ -18,6 +18,7 @@ PASSES: dict[str, str] = {
     "remove-dead": "remove_dead:RemoveDead",
     "remove-identity": "remove_identity:RemoveIdentity",
     "recognise-functions": "recognise_functions:RecogniseFunctions",
+    "sink-transposes": "sink_transposes:SinkTransposes",
     "canonicalise-shapes": "canonicalise_shapes:CanonicaliseShapes",
     "common-subexpressions": "common_subexpressions:CommonSubexpressions",
     "fuse-scale-shift": "fuse_scale_shift:FuseScaleShift",

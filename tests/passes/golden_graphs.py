@@ -14,9 +14,11 @@ from nbcnn.ops.batch_norm import BatchNorm
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.dense import Dense
 from nbcnn.ops.dropout import Dropout
+from nbcnn.ops.layer_norm import LayerNorm
 from nbcnn.ops.pad import Pad
 from nbcnn.ops.pool import AvgPool, GlobalAvgPool, MaxPool
 from nbcnn.ops.reshape import Flatten, Reshape
+from nbcnn.ops.transpose import Transpose
 
 CONV = Conv2d(4, (3, 3), padding=(1, 1, 1, 1))
 PLAIN = Conv2d(4, (3, 3), padding=(1, 1, 1, 1), bias=False)
@@ -48,6 +50,15 @@ def recognise_functions(b: Builder) -> Graph:
     y = b("swish", Div(), b("product", Mul(), x, inner), "six")
     gate = b("gate", Sigmoid(), y)
     return b.graph(b("square", Pow(), b("silu", Mul(), y, gate), "two"))
+
+
+def sink_transposes(b: Builder) -> Graph:
+    b.weight("scale", np.arange(1.0, 5.0))
+    x = b("last", Transpose((0, 2, 3, 1)), b("conv", CONV, b.input(4, 6, 5)))
+    x = b("scaled", Mul(), b("norm", LayerNorm((-1,)), x), "scale")
+    y = b("first", Transpose((0, 3, 1, 2)), x)
+    turned = b("turned", Transpose((0, 1, 3, 2)), y)
+    return b.graph(b("act", Relu(), turned), turned)
 
 
 def canonicalise_shapes(b: Builder) -> Graph:
@@ -150,6 +161,7 @@ GRAPHS: dict[str, Callable[[Builder], Graph]] = {
     "remove-dead": remove_dead,
     "remove-identity": remove_identity,
     "recognise-functions": recognise_functions,
+    "sink-transposes": sink_transposes,
     "canonicalise-shapes": canonicalise_shapes,
     "common-subexpressions": common_subexpressions,
     "fuse-scale-shift": fuse_scale_shift,
