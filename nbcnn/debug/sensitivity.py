@@ -75,10 +75,14 @@ def compiled(threads: int | None = None) -> Compile:
     from nbcnn.lower.build import compile_graph
     from nbcnn.options import CompileOptions
 
+    # Winograd's weights take longer to transform, for each program anew, than few samples take to run.
+    options = CompileOptions(threads=threads, winograd=False)
+    pipeline = Pipeline.of("default")
+
     def make(graph: Graph) -> Run:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return compile_graph(optimize(graph), CompileOptions(threads=threads)).run
+            return compile_graph(optimize(graph, pipeline), options).run
 
     return make
 

@@ -91,16 +91,25 @@ def packed(name: str, weight: Weight, taken: Mapping[str, Any]) -> dict[str, np.
     else:
         stored = array.view(f"u{array.itemsize}") != 0  # a negative zero is stored
         nbytes = array.nbytes
-    values = array[stored]
-    bits = np.packbits(stored)
-    steps = np.diff(np.flatnonzero(stored), prepend=0)
-    widest = int(steps.max(initial=0))
-    steps = next((steps.astype(t) for t in STEPS.values() if widest <= np.iinfo(t).max), None)
-    where = ("steps", steps) if steps is not None and steps.nbytes < bits.nbytes else ("bits", bits)
-    if (values.nbytes + where[1].nbytes) * PART[1] > nbytes * PART[0]:
+    room = nbytes * PART[0] // PART[1]
+    count = int(np.count_nonzero(stored))
+    if count * array.itemsize > room:
         return None
-    found = {f"{name}.values": values, f"{name}.{where[0]}": where[1]}
+    found = {f"{name}.values": array[stored]} | _positions(name, stored, count)
+    if sum(part.nbytes for part in found.values()) > room:
+        return None
     return found if not found.keys() & taken.keys() else None
+
+
+def _positions(name: str, stored: np.ndarray, count: int) -> dict[str, np.ndarray]:
+    """The tensor that says which ``count`` elements are stored: as steps where these take less than bits."""
+    if count < len(stored) // 8:
+        steps = np.diff(np.flatnonzero(stored), prepend=0)
+        widest = int(steps.max(initial=0))
+        kind = next((t for t in STEPS.values() if widest <= np.iinfo(t).max), None)
+        if kind is not None and count * np.dtype(kind).itemsize < (len(stored) + 7) // 8:
+            return {f"{name}.steps": steps.astype(kind)}
+    return {f"{name}.bits": np.packbits(stored)}
 
 
 def metadata(weights: Mapping[str, Weight], tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
