@@ -94,6 +94,19 @@ def test_json_of_a_detector(cli, tmp_path, monkeypatch) -> None:
     assert 0 <= first["left"] < first["right"] <= 384
 
 
+def test_a_segmenter_paints_classes(cli, tmp_path) -> None:
+    target = tmp_path / "painted.jpg"
+    result = cli("run", "digit_masks", SCENES[1], "-o", target)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"{SCENES[1]} -> {target}"
+    assert lines[1].endswith("%  ground")
+    assert {line.split()[-1] for line in lines[2:]} >= {"4", "6", "9"}
+    assert Image.open(target).size == (384, 384)
+    (found,) = json.loads(cli("run", "digit_masks", SCENES[1], "-o", target, "--json").stdout)
+    assert sum(s["share"] for s in found["segments"]) == pytest.approx(1)
+
+
 def test_pictures_that_will_not_be_written(fails, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     one, two = SCENES

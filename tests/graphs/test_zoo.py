@@ -42,6 +42,7 @@ IMAGENET = {
 
 OTHERS = {
     "clip_cnn": 747_733,
+    "digit_masks": 220_463,
     "digit_scenes": 164_942,
     "text_cnn": 5_990_402,
     "tiny_yolo": 8_852_366,  # of the 8,858,734 numbers in Darknet's file, 6,368 are means and variances

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from zoo import models
 
 import nbcnn
-from nbcnn import resources
 from nbcnn.debug.inputs import seeded
 from nbcnn.ir import Graph
 from nbcnn.ops.fused import Fused
@@ -14,24 +14,11 @@ from nbcnn.ops.fused import Fused
 pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
 
-SMALL = (
-    "cifar_cnn",
-    "cifar_sepconv",
-    "digit_masks",
-    "digit_scenes",
-    "digits",
-    "lenet5",
-    "mnist_cnn",
-    "text_cnn",
-)
-ZOO = [pytest.param(n, marks=() if n in SMALL else pytest.mark.slow) for n in resources.names("graphs")]
-
-
 TRANSPOSED = ("convnext_tiny",)
 """Models with a layer_norm over channels: ONNX normalises last axes only, so that it travels transposed."""
 
 
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", models())
 def test_there_and_back(name: str, tmp_path) -> None:
     graph, file = nbcnn.load(name), tmp_path / "model.onnx"
     nbcnn.to_onnx(graph, file)

@@ -11,20 +11,17 @@ import dataclasses
 import numpy as np
 import pytest
 from conformance import excesses, inputs_of
+from zoo import models
 
 import nbcnn
-from nbcnn import resources
 from nbcnn.lower.build import compile_graph
 from nbcnn.options import CompileOptions
 from nbcnn.target import detect
 
-SMALL = ("lenet5", "digits", "mnist_cnn", "cifar_cnn", "cifar_sepconv", "digit_scenes", "text_cnn")
-ZOO = [pytest.param(n, marks=() if n in SMALL else pytest.mark.slow) for n in resources.names("graphs")]
-
 
 @pytest.mark.parametrize("lanes", (16, 8, 4))
 @pytest.mark.parametrize("passes", ("default", "none"))
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", models())
 def test_every_node_is_within_its_bound(name: str, passes: str, lanes: int) -> None:
     graph = nbcnn.optimize(nbcnn.load(name), passes)
     here = detect()

@@ -6,9 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+from zoo import models
 
 import nbcnn
-from nbcnn import ops, reference, resources
+from nbcnn import ops, reference
 from nbcnn.errors import GraphError, ModelFileError, NbcnnError
 from nbcnn.frontends.onnx import exporter
 from nbcnn.frontends.onnx.table import EXPORT
@@ -19,21 +20,7 @@ ort = pytest.importorskip("onnxruntime")
 
 GOOD = [s for name in ops.OPS for s in ops.get(name).samples() if s.error is None]
 NEWER = [s for s in GOOD if s.op.name.startswith("bitwise") or s.note == "the sign follows"]
-MIDDLING = {"mobilenet_v1", "mobilenet_v2", "resnet18", "squeezenet1_1"}
-SMALL = {
-    "cifar_cnn",
-    "cifar_sepconv",
-    "digit_masks",
-    "digit_scenes",
-    "digits",
-    "lenet5",
-    "mnist_cnn",
-    "text_cnn",
-}
-ZOO = [
-    pytest.param(name, marks=() if name in SMALL | MIDDLING else pytest.mark.slow)
-    for name in resources.names("graphs")
-]  # fmt: skip
+ZOO = models("mobilenet_v1", "mobilenet_v2", "resnet18", "squeezenet1_1")
 
 
 def label(sample: Sample) -> str:
