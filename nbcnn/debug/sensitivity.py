@@ -3,8 +3,8 @@
     error(l, s) = |f(x; w_l pruned to s) - f(x; w)| / |f(x; w)|      (Euclidean, over all samples and results)
 
 What a layer does not reach is computed once and kept; for each layer and share only what lies downstream
-runs again: the layer itself by the reference, with its new weight, all behind it as a program that is
-compiled once for the layer. Samples go through in chunks, so that the values kept stay within `MOST_BYTES`.
+runs again: the layer itself with each of its new weights, and all behind it, as a program that is compiled
+once for the layer. Samples go through in chunks, so that the values kept stay within `MOST_BYTES`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from nbcnn import reference
 from nbcnn.debug.graphs import cut
 from nbcnn.debug.samples import Samples, fixed_batch
 from nbcnn.errors import InputError, OptionError
@@ -273,13 +272,13 @@ class _Study:
         """A score for each of ``pruned``, which differ from the graph in the weight of one layer."""
         if not one.outputs:  # a dead end
             return [self.dense() for _ in pruned]
-        heads = [one.head_of(graph) for graph in pruned]
-        tail = one.tail_of(self.graph)
+        head, tail = one.head_of(self.graph), one.tail_of(self.graph)
+        heads = [self.make(one.head_of(graph)) for graph in pruned]
         run = self.make(tail) if tail is not None else None
         scores = [Score() for _ in pruned]
         for values, want, labels in self._each():
-            for score, head in zip(scores, heads, strict=True):
-                got = reference.run(head, {v: values[v] for v in head.inputs})
+            for score, first in zip(scores, heads, strict=True):
+                got = dict(first({v: values[v] for v in head.inputs}))
                 if tail is not None and run is not None:
                     known = values | got
                     got |= run({name: known[name] for name in tail.inputs})

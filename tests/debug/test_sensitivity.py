@@ -74,7 +74,9 @@ def test_only_what_lies_downstream_runs_again():
     measure(graph, read(graph, None, 2), [0.5, 0.8], settings=EVERY, compile_=recording)
     head = {"sum", "mean", "flat", "fc"}
     assert made[0] == {node.name for node in graph.nodes}  # the dense model, once
-    assert made[1:] == [{"b", "ra", "c", "d"} | head, {"ra", "c"} | head, head, head]  # nothing behind fc
+    # For every layer itself, with each of its weights, and what lies behind it, once; behind fc is nothing.
+    behind = {"a": {"b", "ra", "c", "d"} | head, "b": {"ra", "c"} | head, "c": head, "d": head}
+    assert made[1:] == [part for x in "abcd" for part in ({x}, {x}, behind[x])] + [{"fc"}, {"fc"}]
 
 
 def test_a_weight_that_two_layers_in_a_row_share():
