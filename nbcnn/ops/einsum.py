@@ -85,7 +85,8 @@ class Einsum(Op):
         return (check.result(shape, types[0].dtype, self.name),)
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-        y = np.einsum(self.equation, *arrays, optimize=len(arrays) > 1)
+        known = (a if a.dtype.kind in "fiu" else a.astype(np.float32) for a in arrays)  # bfloat16 is not
+        y = np.einsum(self.equation, *known, optimize=len(arrays) > 1)
         return (np.array(y, arrays[0].dtype),)
 
     def macs(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
