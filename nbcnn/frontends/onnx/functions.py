@@ -15,7 +15,6 @@ from nbcnn.frontends.onnx import proto
 if TYPE_CHECKING:
     import onnx
 
-MAX_DEPTH = 64
 MAX_NODES = 50_000
 MAX_ROUNDS = 4
 """Bodies of the standard's functions call others, not deeper than this."""
@@ -48,14 +47,36 @@ def inlined(model: onnx.ModelProto, served: Callable[[str, str], bool]) -> onnx.
 
 def _used(model: onnx.ModelProto) -> set[Key]:
     """The operators of the graph and its subgraphs."""
-    return {(n.domain, n.op_type) for n in _nodes(model.graph.node)}
+    return {(n.domain, n.op_type) for n in proto.nodes(model.graph.node)}
 
 
 def _local(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` with the bodies of its own functions; ``model`` itself is changed."""
+    _align(model)
     try:
         return proto.package().inliner.inline_local_functions(model)
     except Exception as error:  # from C++, of whatever class
         raise ModelFileError(f"functions cannot be inlined: {' '.join(str(error).split())}") from None
+
+
+def _align(model: onnx.ModelProto) -> None:
+    """Give functions the opset of the model where that changes none of their nodes: others stay calls."""
+    wanted = {o.domain: o.version for o in model.opset_import}
+    for function in model.functions:
+        for opset in function.opset_import:
+            new = wanted.get(opset.domain, opset.version)
+            kinds = {n.op_type for n in proto.nodes(function.node) if n.domain == opset.domain}
+            if all(_since(k, new, opset.domain) == _since(k, opset.version, opset.domain) for k in kinds):
+                opset.version = new
+
+
+def _since(kind: str, version: int, domain: str) -> int | None:
+    """The opset that brought the form which the operator has in ``version``."""
+    defs = proto.package().defs
+    try:
+        return defs.get_schema(kind, version, domain).since_version
+    except defs.SchemaError:
+        return None
 
 
 def _standard(model: onnx.ModelProto, wanted: list[Key]) -> onnx.ModelProto:
@@ -95,20 +116,6 @@ def _assign(message: Any, field: str, value: Any) -> None:
         setattr(message, field, value)
 
 
-def _nodes(nodes: Iterable[onnx.NodeProto], depth: int = 0) -> list[onnx.NodeProto]:
-    """The nodes and those of their subgraphs."""
-    if depth > MAX_DEPTH:
-        raise ModelFileError(f"graphs nest more than {MAX_DEPTH} deep")
-    found: list[onnx.NodeProto] = []
-    for node in nodes:
-        found.append(node)
-        for attribute in node.attribute:
-            inner = [attribute.g] if attribute.HasField("g") else attribute.graphs
-            for graph in inner:
-                found += _nodes(graph.node, depth + 1)
-    return found
-
-
 def _check(model: onnx.ModelProto) -> None:
     """Refuse functions that call themselves, call too deep, or unfold to too many nodes."""
     bodies = {(f.domain, f.name): f for f in model.functions}
@@ -119,15 +126,15 @@ def _check(model: onnx.ModelProto) -> None:
     def size(key: Key, stack: tuple[Key, ...]) -> int:
         if key in stack:
             raise ModelFileError(f"function '{key[1]}' calls itself")
-        if len(stack) >= MAX_DEPTH:
-            raise ModelFileError(f"functions call each other more than {MAX_DEPTH} deep")
+        if len(stack) >= proto.MAX_DEPTH:
+            raise ModelFileError(f"functions call each other more than {proto.MAX_DEPTH} deep")
         if key not in sizes:
             sizes[key] = unfolded(bodies[key].node, (*stack, key))
         return sizes[key]
 
     def unfolded(nodes: Iterable[onnx.NodeProto], stack: tuple[Key, ...]) -> int:
         total = 0
-        for node in _nodes(nodes):
+        for node in proto.nodes(nodes):
             key = (node.domain, node.op_type)
             total += size(key, stack) if key in bodies else 1
         if total > MAX_NODES:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FIRST_OPSET = 6
 DOMAINS = ("", "ai.onnx")
-MAX_NESTED = 32
+MAX_NESTED = 16
 MEMORY = "model in memory"
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 MAX_FILE = 2**31
 MAX_EXTENT = 2**31 - 1
 MAX_RANK = 32
+MAX_DEPTH = 64
 
 
 def package() -> Any:
@@ -67,6 +68,48 @@ def check(model: Any) -> None:
         raise OptionError(f"expected a path, bytes or a ModelProto, got {type(model).__name__}")
     if not model.HasField("graph") or not model.opset_import:
         raise ModelFileError("is no ONNX model: it has no graph or no opset")
+    # The format does not enforce that text is text; protobuf gives bytes for what is not.
+    if any(not isinstance(word, str) for word in _words(model)):
+        raise ModelFileError("holds a name that is no text")
+
+
+def _words(model: onnx.ModelProto) -> Iterator[object]:
+    """Every name in the model that anything is looked up by."""
+    yield from (o.domain for o in model.opset_import)
+    yield from (model.doc_string, model.graph.name, model.graph.doc_string)
+    for info in model.graph.input:
+        yield from (info.name, *(d.dim_param for d in info.type.tensor_type.shape.dim))
+    yield from (o.name for o in model.graph.output)
+    for function in model.functions:
+        yield from (function.name, function.domain, *(o.domain for o in function.opset_import))
+        yield from (*function.input, *function.output, *function.attribute)
+    for graph in graphs(model):
+        yield from (t.name for t in graph.initializer)
+        yield from (o.name for o in graph.output)
+    for node in nodes([*model.graph.node, *(n for f in model.functions for n in f.node)]):
+        yield from (node.op_type, node.domain, node.name, *node.input, *node.output)
+        yield from (w for a in node.attribute for w in (a.name, a.ref_attr_name, a.t.name))
+
+
+def graphs(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
+    """The graph and every subgraph."""
+    yield model.graph
+    for node in nodes([*model.graph.node, *(n for f in model.functions for n in f.node)]):
+        for attribute in node.attribute:
+            yield from [attribute.g] if attribute.HasField("g") else attribute.graphs
+
+
+def nodes(outer: Iterable[onnx.NodeProto], depth: int = 0) -> list[onnx.NodeProto]:
+    """The nodes ``outer`` and those of their subgraphs."""
+    if depth > MAX_DEPTH:
+        raise ModelFileError(f"graphs nest more than {MAX_DEPTH} deep")
+    found: list[onnx.NodeProto] = []
+    for node in outer:
+        found.append(node)
+        for attribute in node.attribute:
+            for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                found += nodes(graph.node, depth + 1)
+    return found
 
 
 def dtype_of(kind: int) -> str:
