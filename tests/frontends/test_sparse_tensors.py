@@ -220,7 +220,8 @@ def test_positions_that_are_not_those_of_the_values(file):
     _, refusal = file
     assert NOWHERE.format("bits") in refusal(bits(*range(10)))  # one too few
     assert NOWHERE.format("bits") in refusal(bits(*range(12)))
-    assert NOWHERE.format("bits") in refusal(bits(*range(10), 110))  # beyond the 108 elements
+    for at in (bits(*range(10), 110), bits(*range(11), 110)):  # beyond the 108 elements
+        assert NOWHERE.format("bits") in refusal(at)
     for dtype in ("u1", "u2", "u4"):
         for steps in ([100] * 11, [0] * 11, [*range(10), 0], [107, *[1] * 10]):
             assert NOWHERE.format("steps") in refusal({"conv.weight.steps": np.array(steps, dtype)})
