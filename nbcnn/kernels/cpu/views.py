@@ -14,7 +14,7 @@ from nbcnn.target import Target
 
 
 class Alias(Kernel):
-    """dropout (nothing at inference), flatten, reshape, squeeze, unsqueeze: the value stays as it lies.
+    """dropout (nothing at inference), identity, flatten, reshape, squeeze, unsqueeze: nothing moves.
 
     A reader that wants it otherwise converts it; one that undoes the reshape, or reads channels and
     pixels apart as a channel shuffle does, finds the image that it was. Where only the pixels are
@@ -24,7 +24,7 @@ class Alias(Kernel):
     name = "alias"
 
     def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
-        if site.op.name in ("dropout", "flatten", "reshape", "squeeze", "unsqueeze"):
+        if site.op.name in ("dropout", "flatten", "identity", "reshape", "squeeze", "unsqueeze"):
             return None
         return f"{site.op.name} computes something"
 

@@ -56,7 +56,7 @@ def as_pixels(build: Builder, x: str) -> str:
     """``x`` as a kernel leaves it that writes pixels of whole vectors; of many axes, just as it is."""
     rank = build.types[x].rank
     if rank > 5:
-        return build(f"{x}.same", Reshape((0, *build.types[x].shape[1:])), x)
+        return build(f"{x}.same", Reshape((0, *build.types[x].extents()[1:])), x)
     if rank == 2:
         return build(f"{x}.pixels", Dense(int(build.types[x].shape[1])), x)
     return build(f"{x}.pixels", MaxPool((1,) * (rank - 2)), x)
