@@ -14,6 +14,7 @@ KERNELS = (
     "conv_transpose:TransposedConv",
     "winograd:Winograd4",
     "winograd:Winograd2",
+    "winograd_stem:WinogradStem",
     "sparse:SparseConv",
     "planes:PlanesDepthwise",
     "planes:PlanesPool",
