@@ -8,10 +8,12 @@ estimation for binary images", 1989).
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Hashable
+
 import networkx as nx
 
-from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import Layout, Site
+from nbcnn.kernels.base import PLAIN, Layout, Site
 from nbcnn.lower.select import Choice, Contest, Offer
 
 CONVERTED = 25e9
@@ -23,30 +25,32 @@ INDIFFERENT = 1e-9
 Pair = tuple[Offer, Offer]
 """The cheapest offers that read pixels and whole channels; one and the same where there is one kind."""
 
+Wanting = tuple[set[str], set[str]]
+"""Sites that want a layout with their offers for pixels, and with those for whole channels."""
+
+SOURCE, SINK = 0, 1
+"""Ends of the cut: sites beside the sink take whole channels. No site bears a number."""
+
 
 def assign(contests: list[Contest]) -> list[Choice]:
     """The choice of each contest, in order."""
     pairs = {c.site.name: _pair(c) for c in contests}
     if not any(offer.kernel.on_trial for c in contests for offer in c.offers):  # nothing gains by channels
         return [c.won_by(pairs[c.site.name][0]) for c in contests]
-    makers = {value: c.site for c in contests for value in c.site.outputs}
     cut = nx.DiGraph()
+    cut.add_nodes_from((SOURCE, SINK))
+    readers: dict[str, list[tuple[Site, int]]] = defaultdict(list)
     for contest in contests:
-        site, pair = contest.site, pairs[contest.site.name]
-        _pay(cut, site.name, pair[0].seconds, pair[1].seconds)
+        site, (pixels, channels) = contest.site, pairs[contest.site.name]
+        if pixels is not channels:
+            _charge(cut, site.name, channels.seconds - pixels.seconds + INDIFFERENT)
         for slot, value in enumerate(site.data):
-            reads = [offer.kernel.reads(site)[slot] for offer in pair]
-            maker = makers.get(value)
-            if maker is None:
-                continue
-            writes = [_writes(maker, offer, value) for offer in pairs[maker.name]]
-            _join(cut, maker.name, site.name, writes, reads, site.in_types[slot])
-    _, (pixels, _) = nx.minimum_cut(cut, SOURCE, SINK)
-    return [c.won_by(pairs[c.site.name][c.site.name not in pixels]) for c in contests]
-
-
-SOURCE, SINK = 0, 1
-"""Ends of the cut: no site bears a number."""
+            readers[value].append((site, slot))
+    makers = {value: c.site for c in contests for value in c.site.outputs}
+    for value, found in readers.items():
+        _convert(cut, value, makers.get(value), found, pairs)
+    _, (_, channels) = nx.minimum_cut(cut, SOURCE, SINK)
+    return [c.won_by(pairs[c.site.name][c.site.name in channels]) for c in contests]
 
 
 def _pair(contest: Contest) -> Pair:
@@ -58,33 +62,59 @@ def _pair(contest: Contest) -> Pair:
     return best[0] or alone, best[1] or alone
 
 
+def _convert(
+    cut: nx.DiGraph, value: str, maker: Site | None, readers: list[tuple[Site, int]], pairs: dict[str, Pair]
+) -> None:
+    """Add what converting a value costs: once for each layout that is read and not written.
+
+    A layout that only readers of pixels want, and that its maker writes with its offer for channels only, or
+    the other way round, is charged whatever its maker takes: a cut cannot say it. No kernels are like that.
+    """
+    writes = (PLAIN, PLAIN)  # inputs of the graph, and constants
+    if maker is not None:
+        writes = tuple(_writes(maker, offer, value) for offer in pairs[maker.name])
+    wanted: dict[tuple[str, tuple[bool, ...]], Wanting] = defaultdict(lambda: (set(), set()))
+    for site, slot in readers:
+        for side, offer in enumerate(pairs[site.name]):
+            kernel, layout = offer.kernel, offer.kernel.reads(site)[slot]
+            served = tuple(w.kind == layout.kind or kernel.accepts(site, slot, w) for w in writes)
+            wanted[layout.kind, served][side].add(site.name)
+    site, slot = readers[0]
+    seconds = 2 * site.in_types[slot].nbytes() / CONVERTED
+    for (kind, served), (by_pixels, by_channels) in wanted.items():
+        if all(served):
+            continue
+        above = maker.name if maker and served == (False, True) else SOURCE
+        below = maker.name if maker and served == (True, False) else SINK
+        if by_pixels & by_channels:  # some reader wants it with either offer
+            _join(cut, above, below, seconds)
+            continue
+        some: Hashable
+        if by_pixels:
+            some = (value, kind, served, "pixels")  # beside the source if any of these readers is
+            _join(cut, some, below, seconds)
+            for name in by_pixels:
+                _join(cut, name, some, seconds)
+        if by_channels:
+            some = (value, kind, served, "channels")
+            _join(cut, above, some, seconds)
+            for name in by_channels:
+                _join(cut, some, name, seconds)
+
+
 def _writes(site: Site, offer: Offer, value: str) -> Layout:
     """The layout in which ``offer`` makes ``value``."""
     kernel = offer.kernel
     return kernel.writes(site, kernel.reads(site))[site.outputs.index(value)]
 
 
-def _pay(cut: nx.DiGraph, site: str, pixels: float, channels: float) -> None:
-    """Add what ``site`` costs with the one and the other offer."""
-    channels += INDIFFERENT
-    least = min(pixels, channels)  # a constant decides nothing, and capacities are not negative
-    _add(cut, SOURCE, site, channels - least)
-    _add(cut, site, SINK, pixels - least)
+def _charge(cut: nx.DiGraph, site: str, seconds: float) -> None:
+    """Add what whole channels cost more than pixels at ``site``."""
+    _join(cut, *((SOURCE, site) if seconds > 0 else (site, SINK)), abs(seconds))
 
 
-def _join(
-    cut: nx.DiGraph, maker: str, reader: str, writes: list[Layout], reads: list[Layout], type_: TensorType
-) -> None:
-    """Add what converting a value costs for each of the four ways to choose its maker and its reader."""
-    seconds = 2 * type_.nbytes() / CONVERTED
-    both, up, down, none = (seconds * (w.kind != r.kind) for w in writes for r in reads)
-    # E(x, y) = both + (down - both) x + (none - down) y + (up + down - both - none) (1 - x) y
-    _pay(cut, maker, 0.0, down - both)
-    _pay(cut, reader, 0.0, none - down)
-    _add(cut, maker, reader, up + down - both - none)
-
-
-def _add(cut: nx.DiGraph, a: int | str, b: int | str, capacity: float) -> None:
-    if cut.has_edge(a, b):
-        capacity += cut.edges[a, b]["capacity"]
-    cut.add_edge(a, b, capacity=capacity)
+def _join(cut: nx.DiGraph, pixels: Hashable, channels: Hashable, seconds: float) -> None:
+    """Add what it costs that the one node stands beside the source and the other beside the sink."""
+    if cut.has_edge(pixels, channels):
+        seconds += cut.edges[pixels, channels]["capacity"]
+    cut.add_edge(pixels, channels, capacity=seconds)
