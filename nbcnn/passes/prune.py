@@ -17,8 +17,8 @@ keeps at least one unit.
 ``keep`` names layers that stay as they are, by name, shell pattern or the words first, last and depthwise.
 ``layers`` gives layers a share of their own, whether kept or not; the first name that fits counts, and the
 rest are pruned to ``sparsity`` together. With ``threshold`` in place of a share every unit of a lower score
-goes. Layers are convolutions and dense, those inside fused nodes too, and are named as their nodes. It works on
-the weights as they are: before `fuse-conv-bn` those that were trained, behind it those that run.
+goes. Layers are convolutions and dense, those inside fused nodes too, and are named as their nodes. It works
+on the weights as they are: before `fuse-conv-bn` those that were trained, behind it those that run.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     zeros(w) / size(w) >= threshold:   w.sparsity = Sparsity(zeros, block, pattern)
 
 It looks at the values, so zeros count wherever they come from: a mask, or a model that was pruned elsewhere.
-The weights of convolutions and dense layers are looked at, those inside fused nodes too. Values stay as they are;
-the mark lets `lower` choose sparse kernels. A mark that no longer holds is renewed or taken away.
+The weights of convolutions and dense layers are looked at, those inside fused nodes too. Values stay as they
+are; the mark lets `lower` choose sparse kernels. A mark that no longer holds is renewed or taken away.
 
 A pattern holds where storing all its positions would cost at most 1 % more than the elements that are not
 zero, so a stray zero in a block does not hide the block.
@@ -24,7 +24,7 @@ from nbcnn.passes.prune_layers import layers
 
 @dataclass(frozen=True)
 class Sparsify(Pass):
-    """Weights of convolutions and dense layers with at least ``threshold`` zeros: marked with share and pattern."""
+    """Weights of convolutions and dense layers with ``threshold`` zeros or more: marked."""
 
     name: ClassVar[str] = "sparsify"
     contract: ClassVar = EXACT
