@@ -20,6 +20,7 @@ import numpy as np
 from nbcnn.errors import ModelFileError, nearest
 from nbcnn.frontends import sparse_tensors
 from nbcnn.ir.op import Param
+from nbcnn.ir.types import FLOATS as OUR_FLOATS
 from nbcnn.ir.types import TensorType
 from nbcnn.ir.weight import Weight
 
@@ -32,6 +33,8 @@ DTYPES: dict[str, str] = {
     "BF16": "<u2",
     "I64": "<i8",
     "I32": "<i4",
+    "I16": "<i2",
+    "U64": "<u8",
     "U32": "<u4",
     "U16": "<u2",
     "U8": "<u1",
@@ -238,7 +241,7 @@ def _convertible(found: str, wanted: str) -> bool:
     if found not in DTYPES:
         return False
     if found in FLOATS:
-        return np.dtype(wanted).kind == "f"
+        return wanted in OUR_FLOATS
     return np.dtype(DTYPES[found]) == np.dtype(wanted)
 
 

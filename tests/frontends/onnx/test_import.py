@@ -200,7 +200,7 @@ def test_external_data_is_mapped_not_loaded(tmp_path, rng) -> None:
         "bool",
     ],
 )
-def test_initialisers_of_every_dtype(dtype: str) -> None:
+def test_initialisers_of_every_dtype(dtype: str, tmp_path) -> None:
     import ml_dtypes  # noqa: F401  # gives NumPy bfloat16
 
     array = np.array([[0, 1], [1, 0]]).astype(dtype)
@@ -213,6 +213,8 @@ def test_initialisers_of_every_dtype(dtype: str) -> None:
         proto.graph.initializer.append(tensor)
         graph = nbcnn.from_onnx(proto)
         assert graph.type("y").dtype == dtype
+        nbcnn.save(graph, tmp_path / "m.yaml")
+        np.testing.assert_array_equal(nbcnn.load(tmp_path / "m.yaml").weight("w").array, array)
         x = np.array([[1], [0]]).astype(dtype)
         np.testing.assert_array_equal(nbcnn.compile(graph)(x), np.concatenate([x, array], 1))
 
