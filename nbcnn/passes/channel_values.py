@@ -75,7 +75,7 @@ def _constant(graph: Graph, node: Node, found: dict[str, np.ndarray]) -> np.ndar
         norm = of_norm(graph, node)
         return np.where(norm.scale == 0, norm.shift, norm.scale * x + norm.shift)
     if isinstance(op, Activation):
-        return np.asarray(op.reference(x)[0], float)
+        return np.where(np.isnan(x), np.nan, op.reference(x)[0])  # a threshold makes 0 of NaN
     if isinstance(op, Pad):
         whole = op.nothing or op.mode != "constant"
         return x.copy() if whole else np.where(x == op.value, x, np.nan)
