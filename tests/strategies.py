@@ -34,7 +34,7 @@ from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.conv_transpose2d import ConvTranspose2d
 from nbcnn.ops.dense import Dense
 from nbcnn.ops.dropout import Dropout
-from nbcnn.ops.elementary import Abs, Erf, Exp, Neg
+from nbcnn.ops.elementary import Abs, Erf, Neg
 from nbcnn.ops.pad import Pad
 from nbcnn.ops.piecewise import Clip, Shrink
 from nbcnn.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
@@ -62,10 +62,9 @@ ACTIVATIONS: tuple[Op, ...] = (
     Softsign(),
     Mish(),
     Silu(0.5),
-    Shrink(0.2, 0.3),
+    Shrink(0.3, 0.3),
     Abs(),
     Neg(),
-    Exp(),
     Erf(),
 )
 
