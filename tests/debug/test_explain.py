@@ -39,7 +39,7 @@ def test_the_fate_of_a_node():
         ("fuse-conv-bn", "conv1", "it was rewritten by rewrite 1 at 'bn1': folded into 'conv1'"),
         ("fuse-conv-bn", "bn2", "refused at 'bn2': 'conv2' is an output of the graph"),
         ("fuse-conv-bn", "conv2", "refused at 'bn2': 'conv2' is an output of the graph"),
-        ("fuse-conv-bn", "relu2", "'relu2' is not a candidate: fuse-conv-bn looks for conv2d"),
+        ("fuse-conv-bn", "relu2", "'relu2' is not a candidate: fuse-conv-bn looks for a convolution"),
         (
             "fuse-activation",
             "conv1",
