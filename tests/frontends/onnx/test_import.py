@@ -224,3 +224,20 @@ def test_an_unknown_kind_of_source() -> None:
         nbcnn.from_onnx(7)  # type: ignore[arg-type]
     with pytest.raises(ModelFileError, match=r"no such file|cannot be read"):
         nbcnn.from_onnx("nowhere.onnx")
+
+
+def test_weights_that_are_inputs_run_through_the_reference(rng) -> None:
+    nodes = [node("Conv", ["x", "w"], ["c"]), node("BatchNormalization", ["c", "s", "s", "s", "s"], ["y"])]
+    constants = [("s", np.ones(4, np.float32))]
+    graph = nbcnn.from_onnx(model(nodes, [("x", ["N", 3, 5, 5]), ("w", [4, 3, 1, 1])], ["y"], constants))
+    inputs = {k: rng.standard_normal(t.extents(2)).astype(np.float32) for k, t in graph.inputs.items()}
+    with pytest.warns(UserWarning, match="no kernel yet for c"):
+        program = nbcnn.compile(graph)
+    np.testing.assert_allclose(program.run(inputs)["y"], reference.run(graph, inputs)["y"], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["lenet5", pytest.param("mobilenet_v3_large", marks=pytest.mark.slow)])
+def test_imported_models_get_the_same_kernels(name: str, tmp_path) -> None:
+    nbcnn.to_onnx(nbcnn.load(name), tmp_path / "m.onnx")
+    here, there = (nbcnn.compile(nbcnn.load(m)).explain() for m in (name, tmp_path / "m.onnx"))
+    assert [(s.kernel, s.layout) for s in there] == [(s.kernel, s.layout) for s in here]
