@@ -115,10 +115,14 @@ class Walk:
         floats = channels * len(phases) * pitch
         buffer = Buffer(f"{site}.phases", F32 * emit.batch * floats, purpose="scratch")
         found = View(buffer, x.layout, len(phases) * pitch, floats)
+
+        def slots() -> np.ndarray:
+            return np.array([phases.index(p) if p in phases else -1 for p in range(4)], np.int32)
+
         args = (
             *(x.address, found.address, emit.batch, channels, *self.size),
             *(x.pitch, x.image_stride, pitch, floats, len(phases)),
-            emit.store.get(("tables", "phases", phases), lambda: np.array(phases, np.int32)),
+            emit.store.get(("tables", "phases", phases), slots),
         )
         spec = KernelSpec(
             "nbcnn.kernels.cpu.code.phases:make", (("LANES", self.lanes),), f"f32_phases__{emit.target.isa}"
