@@ -17,7 +17,9 @@ def export(
     opset: Annotated[int | None, typer.Option(min=6, help="The version of ONNX's operators.")] = None,
     passes: Passes = "none",
 ) -> None:
-    """Write a model as an ONNX file, as it is or after passes.
+    """Write a model as an ONNX file.
+
+    As it is, or after --passes.
 
     Fused nodes become the nodes of their bodies; pruned weights are written with their zeros.
 
