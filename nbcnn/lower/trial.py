@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import platform
 import time
 from collections.abc import Callable, Hashable
@@ -44,7 +45,7 @@ SLACK = 1 << 16
 """Bytes after each buffer: what steps may read past their input."""
 
 HOPELESS = 4.0
-"""A rival that is estimated to take so many times as long as the best estimate is not tried."""
+"""A rival that is estimated to take so many times as long as the best rival is not tried."""
 
 
 def measure(contests: list[Contest], target: Target, options: CompileOptions) -> list[Contest]:
@@ -71,11 +72,11 @@ def measure(contests: list[Contest], target: Target, options: CompileOptions) ->
 
 def _to_try(contest: Contest) -> list[Kernel]:
     """The kernels to be tried at a site: none, or at least two."""
-    if not any(o.kernel.on_trial for o in contest.offers) or contest.site.constants:
+    rivals = [o.seconds for o in contest.offers if not o.kernel.on_trial]
+    if len(rivals) in (0, len(contest.offers)) or contest.site.constants:
         return []
-    limit = HOPELESS * contest.cheapest.seconds
-    kernels = [o.kernel for o in contest.offers if o.kernel.on_trial or o.seconds <= limit]
-    return kernels if len(kernels) > 1 else []
+    limit = HOPELESS * min(rivals)
+    return [o.kernel for o in contest.offers if o.kernel.on_trial or o.seconds <= limit]
 
 
 class _Unpacked(Store):
@@ -90,16 +91,22 @@ def _key(sites: list[tuple[Site, Kernel]], emit: Emit) -> str:
     parts: list[object] = [emit.target, emit.options.threads, platform.node()]
     for site, kernel in sites:
         ins, outs = _views(site, kernel, emit)
-        specs = [codecache.key(step.kernel, emit.target) for step in _steps(site, kernel, ins, outs, emit)]
-        zeros = [w.sparsity for _, w in site.weights]
-        parts.append((repr(site.op), site.in_types, zeros, specs))
+        steps = _steps(site, kernel, ins, outs, emit)
+        calls = [
+            (codecache.key(s.kernel, emit.target), [a for a in s.args if isinstance(a, int)]) for s in steps
+        ]
+        parts.append((repr(site.op), site.in_types, [w.sparsity for _, w in site.weights], calls))
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def _remembered(key: str, count: int) -> list[float] | None:
-    payload = store.read("trial", key)
-    times = json.loads(payload) if payload else None
-    return times if times and len(times) == count else None
+    """The seconds of ``count`` kernels that were written under ``key``; None if there are none, or others."""
+    try:
+        times = json.loads(store.read("trial", key) or b"null")
+    except (ValueError, RecursionError):
+        return None
+    sound = isinstance(times, list) and all(isinstance(t, float) and 0 <= t < math.inf for t in times)
+    return times if sound and len(times) == count else None
 
 
 def _views(site: Site, kernel: Kernel, emit: Emit) -> tuple[tuple[View, ...], tuple[View, ...]]:

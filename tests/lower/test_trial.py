@@ -1,0 +1,317 @@
+"""Kernels that must be tried are timed once on each machine, remembered and explained; layouts stay right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from conformance import excesses, inputs_of
+from strategies import Builder
+from typer.testing import CliRunner
+
+import nbcnn
+from nbcnn import reference
+from nbcnn.cli.explain import _kernels
+from nbcnn.ir import Graph
+from nbcnn.ir.weight import Sparsity
+from nbcnn.kernels.base import Address, Emit, Store
+from nbcnn.kernels.cpu import kernels, sparse
+from nbcnn.kernels.cpu.sparse import SparseConv
+from nbcnn.lower import trial
+from nbcnn.lower.model import Model
+from nbcnn.lower.select import Contest, Offer, contests
+from nbcnn.ops.activation import Relu
+from nbcnn.ops.conv2d import Conv2d
+from nbcnn.ops.dense import Dense
+from nbcnn.ops.reshape import Flatten
+from nbcnn.options import CompileOptions
+from nbcnn.runtime import codecache, store
+from nbcnn.target import detect
+
+
+@pytest.fixture
+def cache(monkeypatch) -> dict[str, bytes]:
+    """The times that are kept, by key: none at first, and none of them on disk."""
+    kept: dict[str, bytes] = {}
+    real_read, real_write = store.read, store.write
+
+    def read(name: str, key: str) -> bytes | None:
+        return kept.get(key) if name == "trial" else real_read(name, key)
+
+    def write(name: str, key: str, payload: bytes) -> None:
+        if name == "trial":
+            kept[key] = payload
+        else:
+            real_write(name, key, payload)
+
+    monkeypatch.setattr(store, "read", read)
+    monkeypatch.setattr(store, "write", write)
+    return kept
+
+
+@pytest.fixture
+def timed(monkeypatch, cache) -> list[list[str]]:
+    """The kernels of each round of trials, as they happen."""
+    calls: list[list[str]] = []
+    real = trial._timed
+
+    def count(sites: list, emit: Emit) -> list[float]:
+        calls.append([kernel.name for _, kernel in sites])
+        return real(sites, emit)
+
+    monkeypatch.setattr(trial, "_timed", count)
+    return calls
+
+
+def network(density: float = 0.2, size: int = 8) -> Graph:
+    """Two sparse convolutions behind one that is not, and a sparse dense layer."""
+    build = Builder(seed=5)
+    x = build("conv0", Conv2d(12, 3, padding=1), build.input(8, size, size))
+    x = build("relu", Relu(), build("conv1", Conv2d(20, 3, 2, 1), x))
+    x = build("conv2", Conv2d(16, 1), x)
+    y = build("fc", Dense(10), build("flat", Flatten(), x))
+    for name in ("conv1", "conv2", "fc"):
+        weight = build.weights[f"{name}.weight"]
+        kept = build.rng.random(weight.array.shape) < density
+        build.weights[f"{name}.weight"] = weight.masked(kept).marked(Sparsity(1 - density))
+    return build.graph(y)
+
+
+def compiled(graph: Graph, **options) -> Model:
+    """The graph as it is, but for activations in the epilogues of convolutions."""
+    return nbcnn.compile(graph, passes="fuse-activation", threads=1, **options)
+
+
+def contest(graph: Graph, name: str) -> Contest:
+    (found,) = [c for c in rivals(graph) if c.site.name == name]
+    return found
+
+
+def rivals(graph: Graph) -> list[Contest]:
+    return contests(graph, kernels(), detect(), CompileOptions(threads=1))
+
+
+# -- what is tried ---------------------------------------------------------------------------------
+
+
+def test_only_contests_with_a_kernel_on_trial_are_tried(timed) -> None:
+    found = trial.measure(rivals(network()), detect(), CompileOptions(threads=1))
+    measured = {c.site.name: [o.measured for o in c.offers] for c in found}
+    assert {name for name, flags in measured.items() if any(flags)} == {"conv1", "conv2", "fc"}
+    assert all(all(measured[name]) and len(measured[name]) > 1 for name in ("conv1", "conv2", "fc"))
+    (names,) = timed
+    assert names.count("sparse") == 2 and names.count("sparse_dense") == 1
+    assert {"igemm", "dense"} < {*names}
+
+
+def test_nothing_is_tried_without_one(timed, cache) -> None:
+    build = Builder()
+    graph = build.graph(build("conv", Conv2d(8, 3), build.input(4, 8, 8)))
+    before = rivals(graph)
+    assert trial.measure(before, detect(), CompileOptions(threads=1)) is before
+    assert timed == [] and cache == {}
+
+
+def test_a_kernel_without_rivals_is_not_tried(timed) -> None:
+    alone = contest(network(), "conv1")
+    alone = replace(alone, offers=tuple(o for o in alone.offers if o.kernel.on_trial))
+    assert trial.measure([alone], detect(), CompileOptions(threads=1)) == [alone]
+    assert timed == []
+
+
+@pytest.mark.parametrize("sparse_estimate", [1e-9, 1.0])
+def test_hopeless_rivals_are_listed_as_estimated(sparse_estimate: float, timed) -> None:
+    """The estimate of a kernel on trial proves nothing, neither for it nor against its rivals."""
+    whole = contest(network(), "conv1")
+    offers = {o.kernel.name: o for o in whole.offers}
+    best, worse = 1e-5, 1.01 * trial.HOPELESS * 1e-5
+    priced = (replace(offers["igemm"], seconds=best), replace(offers["sparse"], seconds=sparse_estimate))
+    hopeless = Offer(next(k for k in kernels() if k.name == "winograd2"), worse)
+    (found,) = trial.measure(
+        [replace(whole, offers=(*priced, hopeless), refused=())], detect(), CompileOptions(threads=1)
+    )
+    assert timed == [["igemm", "sparse"]]
+    assert [o.kernel.name for o in found.offers] == ["igemm", "sparse"]
+    (listed,) = found.refused
+    assert listed.kernel == "winograd2"
+    assert (listed.seconds, listed.reason, listed.measured) == (worse, None, False)
+
+
+# -- what is remembered ----------------------------------------------------------------------------
+
+
+def test_times_are_remembered(timed, cache) -> None:
+    first, second = (compiled(network()) for _ in range(2))
+    assert len(timed) == len(cache) == 1
+    assert [(c.kernel, c.seconds, c.candidates) for c in first.choices] == [
+        (c.kernel, c.seconds, c.candidates) for c in second.choices
+    ]
+
+
+def test_nothing_is_run_for_times_that_are_remembered(timed, monkeypatch) -> None:
+    compiled(network())
+    monkeypatch.setattr(trial.driver, "walk", lambda *args: pytest.fail("a kernel was run"))
+    compiled(network())
+
+
+def test_they_are_kept_on_disk(timed, tmp_path, monkeypatch) -> None:
+    monkeypatch.undo()  # of the fixtures: the real cache
+    monkeypatch.setenv("NBCNN_CACHE_DIR", str(tmp_path))
+    compiled(network())
+    assert len(list(tmp_path.glob("trial-*"))) == 1
+    monkeypatch.setattr(trial, "_timed", lambda sites, emit: pytest.fail("kernels were tried again"))
+    compiled(network())
+
+
+CHANGES: dict[str, Callable[[pytest.MonkeyPatch], tuple[Graph, int]]] = {
+    "threads": lambda patch: (network(), 2),
+    "zeros": lambda patch: (network(density=0.1), 1),
+    "shapes": lambda patch: (network(size=10), 1),
+    "code": lambda patch: (
+        patch.setattr(codecache, "key", lambda spec, target: f"{spec.name} edited") or network(),
+        1,
+    ),
+    "another machine": lambda patch: (patch.setattr(trial.platform, "node", lambda: "other") or network(), 1),
+    "how a kernel divides its work": lambda patch: (
+        patch.setattr(sparse.Geometry, "chunk", property(lambda self: 2)) or network(),
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_is_measured_again(change: str, cache, monkeypatch) -> None:
+    monkeypatch.setattr(trial, "_timed", lambda sites, emit: [1e-5] * len(sites))
+
+    def measure(graph: Graph, threads: int) -> None:
+        trial.measure(rivals(graph), detect(), CompileOptions(threads=threads))
+
+    measure(network(), 1)
+    measure(network(), 1)
+    assert len(cache) == 1
+    measure(*CHANGES[change](monkeypatch))
+    assert len(cache) == 2
+
+
+SPOILED = {
+    "no JSON": lambda times: b"[1e-5, ",
+    "no text": lambda times: b"\xff\xfe\x00",
+    "empty": lambda times: b"",
+    "deep": lambda times: b"[" * 100_000,
+    "no list": lambda times: b"1.0",
+    "a mapping": lambda times: json.dumps({str(i): t for i, t in enumerate(times)}).encode(),
+    "too few": lambda times: json.dumps(times[1:]).encode(),
+    "too many": lambda times: json.dumps([*times, 1e-5]).encode(),
+    "NaN": lambda times: json.dumps([float("nan"), *times[1:]]).encode(),
+    "infinite": lambda times: json.dumps([float("inf"), *times[1:]]).encode(),
+    "negative": lambda times: json.dumps([-1e-5, *times[1:]]).encode(),
+    "strings": lambda times: json.dumps([str(t) for t in times]).encode(),
+    "null": lambda times: json.dumps([None, *times[1:]]).encode(),
+    "true": lambda times: json.dumps([True, *times[1:]]).encode(),
+}
+
+
+@pytest.mark.parametrize("how", SPOILED)
+def test_damaged_times_are_measured_again(how: str, timed, cache) -> None:
+    options = CompileOptions(threads=1)
+    trial.measure(rivals(network()), detect(), options)
+    ((key, payload),) = cache.items()
+    cache[key] = SPOILED[how](json.loads(payload))
+    found = trial.measure(rivals(network()), detect(), options)
+    assert len(timed) == 2
+    assert all(0 < o.seconds < 1 for c in found for o in c.offers if o.measured)
+    assert len(json.loads(cache[key])) == len(timed[0])
+
+
+# -- what is shown ---------------------------------------------------------------------------------
+
+
+def test_explain_says_what_was_measured(timed) -> None:
+    rows = {row.node: row for row in compiled(network()).explain() if row.op != "layout"}
+    assert rows["relu"].measured and rows["fc"].measured and not rows["conv0"].measured
+    lost = {c.kernel: c for c in rows["relu"].candidates}
+    pair = {"sparse", "igemm"}
+    assert pair <= {rows["relu"].family, *lost}
+    assert all(lost[name].measured and lost[name].reason is None for name in pair & {*lost})
+    assert all(c.seconds is None for c in rows["relu"].candidates if c.reason)
+    assert (rows["conv0"].seconds or 0) > 0
+    table = _kernels(list(rows.values()))
+    taken, others = (list(table.columns[i].cells) for i in (2, 6))
+    assert [str(cell).endswith(" us measured") for cell in taken] == [r.measured for r in rows.values()]
+    of_relu = str(others[list(rows).index("relu")]).splitlines()
+    assert of_relu[0].endswith((" us measured", " us estimated"))
+
+
+def test_the_command_line_shows_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("NBCNN_CACHE_DIR", str(tmp_path))
+    from nbcnn.cli.app import app
+
+    shown = CliRunner().invoke(
+        app, ["explain", "digits", "--passes", "sparse", "--sparsity", "0.9", "--kernels", "--json"]
+    )
+    assert shown.exit_code == 0, shown.output
+    rows = [row for row in json.loads(shown.stdout) if row["measured"]]
+    assert rows
+    for row in rows:
+        assert row["seconds"] > 0 and any(c["measured"] for c in row["candidates"])
+
+
+# -- that all of it is right, whoever wins ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+@pytest.mark.parametrize("winner", ["sparse", "igemm"])
+def test_either_winner_is_right(winner: str, batch: int, cache, monkeypatch) -> None:
+    """Values are read back from whole channels and from pixels, and what is converted between them."""
+    monkeypatch.setattr(
+        trial, "_timed", lambda sites, emit: [1e-6 if k.name == winner else 1e-2 for _, k in sites]
+    )
+    model = compiled(network(), keep_values=True)
+    taken = {c.site.name: c.kernel.name for c in model.choices}
+    assert (taken["relu"], taken["conv2"]) == (winner, winner)
+    inputs = inputs_of(model.graph, batch)
+    worst = excesses(model, inputs)
+    assert max(worst.values()) <= 1, worst
+    layouts = {row.node: row.layout for row in model.explain(batch) if row.op != "layout"}
+    assert layouts["relu"] == ("planes" if winner == "sparse" else "nhwc")
+    assert layouts["fc"] == "nhwc"
+    expected = reference.run(model.graph, inputs, np.float64, keep=("relu", "conv0"))
+    for name, value in model.tap(**inputs, values=("relu", "conv0")).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_tap_inside_a_fused_node_over_channels(batch: int, cache, monkeypatch) -> None:
+    monkeypatch.setattr(SparseConv, "cost", lambda self, site, target: -1.0)
+    monkeypatch.setattr(trial, "measure", lambda contests, target, options: contests)
+    graph = network()
+    model = compiled(graph, taps=["conv1"])
+    assert "sparse" in {c.kernel.name for c in model.choices if c.site.name == "conv1"}
+    inputs = inputs_of(graph, batch)
+    expected = reference.run(graph, inputs, np.float64, keep=("conv1",))
+    np.testing.assert_allclose(
+        model.tap(**inputs, values=["conv1"])["conv1"], expected["conv1"], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_operands_lie_apart_from_what_is_written() -> None:
+    """Trials share one memory: no step of any writes into the operands."""
+    target, options = detect(), CompileOptions(threads=1)
+    emit = Emit(1, target, options, Store())
+    tried = [(c.site, kernel) for c in rivals(network()) for kernel in trial._to_try(c)]
+    groups = [trial._steps(s, k, *trial._views(s, k, emit), emit) for s, k in tried]
+    offsets, arena = trial._places(groups)
+    operands = max(at + b.nbytes for b, at in offsets.items() if b.purpose == "operand")
+    others = [(at, b) for b, at in offsets.items() if b.purpose != "operand"]
+    assert all(at >= operands for at, _ in others)
+    assert all(at + b.nbytes + trial.SLACK <= arena for at, b in others)
+    for group in groups:
+        spans = sorted(
+            (offsets[b], offsets[b] + b.nbytes)
+            for b in {a.buffer for s in group for a in s.args if isinstance(a, Address)}
+        )
+        assert all(end <= start for (_, end), (start, _) in pairwise(spans))
