@@ -116,8 +116,9 @@ def test_what_the_batch_alone_decides_is_told_apart() -> None:
         twice.dims()
     assert Known.of(*(np.array([n, 7]) for n in PROBES)).dims() == ("N", 7)
     assert Known.of(*(np.array([max(n, 1)]) for n in PROBES)).dims() == ("N",)
-    with pytest.raises(NbcnnError, match="not the batch itself"):
-        Known.of(*(np.array([max(n, 2)]) for n in PROBES)).dims()
+    for other in (lambda n: max(n, 2), lambda n: (n + 1) // 2, lambda n: n * n, lambda n: min(n, 7)):
+        with pytest.raises(NbcnnError, match="not the batch itself"):
+            Known.of(*(np.array([other(n)]) for n in PROBES)).dims()
     assert Known.of(*(np.array([7.5]) for _ in PROBES)).fixed
 
 
