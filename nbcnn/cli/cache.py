@@ -1,4 +1,4 @@
-"""``nbcnn cache``: the compiled kernels that are kept between runs."""
+"""``nbcnn cache``: the compiled kernels, and the times of those that were tried, kept between runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
 @app.callback()
 def cache(ctx: typer.Context) -> None:
-    """Show, fill or empty the cache of compiled kernels.
+    """Show, fill or empty the cache of compiled kernels and of their times.
 
     \b
     Example:
@@ -36,7 +36,7 @@ def show() -> None:
 
     info = codecache.info()
     used, limit = (tables.size(int(info[key])) for key in ("bytes", "limit"))  # type: ignore[call-overload]
-    typer.echo(f"{info['folder']}\n{info['files']} kernels, {used} of at most {limit}")
+    typer.echo(f"{info['folder']}\n{info['files']} files, {used} of at most {limit}")
 
 
 @app.command()
@@ -46,7 +46,7 @@ def warm(
         typer.Argument(metavar="[MODEL...]", help="Names or YAML files; all that come with nbcnn if none."),
     ] = None,
 ) -> None:
-    """Compile the kernels of models ahead of their first use.
+    """Compile the kernels of models, and try those that must be, ahead of their first use.
 
     \b
     Example:
@@ -63,7 +63,7 @@ def warm(
 
 @app.command()
 def clear() -> None:
-    """Remove every kernel from the cache.
+    """Remove every file from the cache: kernels are compiled anew, and tried anew.
 
     \b
     Example:
@@ -71,4 +71,4 @@ def clear() -> None:
     """
     from nbcnn.runtime import codecache
 
-    typer.echo(f"{codecache.clear()} kernels removed")
+    typer.echo(f"{codecache.clear()} files removed")
