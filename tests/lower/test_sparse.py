@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conformance import excesses, inputs_of
@@ -10,11 +13,14 @@ from hypothesis import strategies as st
 from strategies import Builder
 
 import nbcnn
-from nbcnn.ir import Graph
-from nbcnn.ir.weight import Sparsity
+from nbcnn.ir import Graph, TensorType
+from nbcnn.ir.weight import Sparsity, Weight
+from nbcnn.kernels.base import Store
 from nbcnn.kernels.cpu import planes, sparse, sparse_dense
+from nbcnn.kernels.cpu.walk import GATHER, SHIFT, Walk
 from nbcnn.lower import trial
 from nbcnn.lower.model import Model
+from nbcnn.lower.select import Contest, contest, site_of
 from nbcnn.ops.activation import Relu, Silu
 from nbcnn.ops.arithmetic import Add
 from nbcnn.ops.concat import Concat
@@ -24,6 +30,8 @@ from nbcnn.ops.conv3d import Conv3d
 from nbcnn.ops.dense import Dense
 from nbcnn.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from nbcnn.ops.reshape import Flatten
+from nbcnn.options import CompileOptions
+from nbcnn.target import detect
 
 RECORDS = (
     sparse.SparseConv,
@@ -136,6 +144,91 @@ def test_shapes_of_networks(channels: int, size: int, op: Conv2d, block: int) ->
     y = build("conv", op, build.input(channels, size, size))
     mark(build, "conv", 0.2, block)
     check(build.graph(build("relu", Relu(), y)), {"sparse"}, batch=3)
+
+
+@pytest.mark.parametrize("below", [1, 7])
+@pytest.mark.parametrize("op", [Conv2d, MaxPool, AvgPool])
+def test_strides_into_the_padding_below(op, below: int) -> None:
+    """Rows of the output that read nothing but padding: a plane of phases ends above them."""
+    build = Builder()
+    x = build("conv", Conv2d(5, 1), build.input(5, 8, 8))
+    mark(build, "conv", 0.5)
+    if op is Conv2d:
+        y = build("next", Conv2d(8, 1, 2, (0, 0, below, 0)), x)
+        mark(build, "next", 0.5)
+    else:
+        kernel = below + 1
+        y = build("next", op((kernel, 1), 2, (0, 0, below, 0)), x)
+        y = build("last", Conv2d(6, 1), y)
+        mark(build, "last", 0.5)
+    check(build.graph(y), {"sparse"} if op is Conv2d else {"sparse", "planes_pool"})
+
+
+@pytest.mark.parametrize("shift", [True, False])
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_tables_say_what_lies_inside(lanes: int, shift: bool) -> None:
+    size, kernel, before, dilation = (5, 9), (3, 2), (2, 1), (2, 1)
+    out, stride = ((5, 9), (1, 1)) if shift else ((4, 3), (1, 3))
+    walk = Walk(size, out, kernel, stride, dilation, before, lanes)
+    assert walk.mode == (SHIFT if shift else GATHER) and walk.excess is None
+    table, shifts = walk.inside(Store()), walk.shifts(Store())
+    pixels = walk.vectors * lanes
+    for tap, k in enumerate(np.ndindex(kernel)):
+        bits = (table[tap, :, None] >> np.arange(lanes)) & 1 if shift else None
+        lies = bits.reshape(pixels) if bits is not None else table[tap]
+        for number, o in enumerate(np.ndindex(out)):
+            at = [o[i] * stride[i] + k[i] * dilation[i] - before[i] for i in range(2)]
+            inside = all(0 <= a < n for a, n in zip(at, size, strict=True))
+            if not shift:
+                assert lies[number] == (at[0] * size[1] + at[1] if inside else -1)
+            else:
+                assert lies[number] == inside
+                assert not inside or number + shifts[tap] == at[0] * size[1] + at[1]
+        assert not (lies[out[0] * out[1] :] > 0).any()
+
+
+def huge(size: tuple[int, int], kernel: tuple[int, int] = (1, 1), channels: int = 1) -> Contest:
+    """The contest of a sparse convolution of an image that nobody has in memory."""
+    build = Builder()
+    build.input(channels, 8 + kernel[0], 8 + kernel[1])
+    build("conv", Conv2d(4, kernel), "x")
+    mark(build, "conv", 0.5)
+    site = site_of(build.graph("conv"), build.nodes[0])
+    x = TensorType(("N", channels, *size))
+    site = replace(site, in_types=(x,), out_types=site.op.infer(x))
+    return contest(site, "N", (sparse.SparseConv(),), detect(), CompileOptions(threads=1))
+
+
+@pytest.mark.parametrize(
+    "given, reason",
+    [
+        ({"size": (1 << 16, 1 << 15)}, "planes of 2,147,483,.* are too large: offsets have 32 bits"),
+        ({"size": (1 << 14, 1 << 13), "channels": 4}, "images of 536,870,912 floats are too large"),
+        ({"size": (1 << 14, 1 << 13), "channels": 3}, None),
+        ({"size": (1 << 14, 1 << 14), "kernel": (7, 7)}, "kernel and image are too large: .* over the limit"),
+    ],
+)
+def test_images_beyond_offsets_of_32_bits_are_refused(given: dict, reason: str | None) -> None:
+    found = huge(**given)
+    if reason is None:
+        assert len(found.offers) == 1
+    else:
+        assert re.search(reason, found.refused[0].reason or ""), found.refused
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_multiplied(bad: float) -> None:
+    build = Builder()
+    y = build("conv", Conv2d(8, 3, padding=1), build.input(4, 8, 8))
+    mark(build, "conv", 0.5)
+    weight = build.weights["conv.weight"]
+    array = weight.array.copy()
+    array[3, 1, 1, 1] = bad
+    build.weights["conv.weight"] = Weight.of(array).marked(weight.sparsity)
+    model = compiled(build.graph(y))
+    assert {c.kernel.name for c in model.choices} == {"sparse"}
+    found = np.isfinite(np.asarray(model(**inputs_of(model.graph, 1)))).all(axis=(0, 2, 3))
+    assert found.tolist() == [True, True, True, False, True, True, True, True]
 
 
 @pytest.mark.parametrize(

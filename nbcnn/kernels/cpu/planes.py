@@ -66,13 +66,23 @@ def _window(
     return [*before, Step(site.name, spec, args, site.macs * emit.batch, nbytes)]
 
 
+def _pooling(site: Site, lanes: int) -> Walk:
+    """The walk of the window of max_pool or avg_pool."""
+    type_ = site.in_types[0]
+    size, at = type_.extents()[2:], site.op.at(type_)  # type: ignore[attr-defined]
+    before = at.pads[: len(size)]
+    return Walk(size, site.out_types[0].extents()[2:], at.kernel, at.stride, at.dilation, before, lanes)
+
+
 class PlanesPool(Planes):
     """max_pool and avg_pool."""
 
     name = "planes_pool"
 
     def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
-        return None if site.op.name in ("max_pool", "avg_pool") else f"{site.op.name} is no pooling"
+        if site.op.name not in ("max_pool", "avg_pool"):
+            return f"{site.op.name} is no pooling"
+        return _pooling(site, target.lanes).excess
 
     def cost(self, site: Site, target: Target) -> float:
         return site.out_types[0].elements() * 2e-10
@@ -80,15 +90,13 @@ class PlanesPool(Planes):
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         op: MaxPool | AvgPool = site.op  # type: ignore[assignment]
         type_ = site.in_types[0]
-        size, out = type_.extents()[2:], site.out_types[0].extents()[2:]
-        at = op.at(type_)
-        walk = Walk(size, out, at.kernel, at.stride, at.dilation, at.pads[: len(size)], emit.target.lanes)
+        at, walk = op.at(type_), _pooling(site, emit.target.lanes)
         if isinstance(op, MaxPool):
             return _window(site, walk, ins[0], outs[0], None, MAX, (0, 0), Epilogue(), emit)
 
         def shares() -> np.ndarray:
             found = np.zeros(walk.vectors * walk.lanes, np.float32)
-            found[: math.prod(out)] = 1 / op.divisors(type_).reshape(-1)
+            found[: math.prod(walk.out)] = 1 / op.divisors(type_).reshape(-1)
             return found
 
         scale = emit.store.get(("tables", "shares", walk, op.count_include_pad, at.pads), shares)
@@ -107,7 +115,7 @@ class PlanesDepthwise(Planes):
         channels = int(site.in_types[0].shape[1])
         if found[0].groups != channels:
             return f"{channels} channels in {found[0].groups} groups is not depthwise"
-        return None
+        return Walk.of(site, found[0], target.lanes).excess
 
     def cost(self, site: Site, target: Target) -> float:
         return 1.2 * site.macs / (1e9 * target.lanes)

@@ -68,14 +68,30 @@ class Geometry:
         return -(-self.walk.vectors // -(-self.walk.vectors // most))
 
     @property
+    def width(self) -> int:
+        """Floats of a block."""
+        return self.nv * self.walk.lanes
+
+    @property
     def chunk(self) -> int:
         """Channels whose pixels for a block fit into the panel; all chunks are alike."""
-        fitting = max(self.panel // (self.walk.taps * self.nv * F32 * self.walk.lanes), 1)
+        fitting = max(self.panel // (F32 * self.walk.taps * self.width), 1)
         return -(-self.channels // -(-self.channels // fitting))
 
     @property
     def chunks(self) -> int:
         return -(-self.channels // self.chunk)
+
+    @property
+    def excess(self) -> str | None:
+        """Why offsets in 32 bits cannot tell what weights read: bytes from one plane to any other."""
+        if reason := self.walk.excess:
+            return reason
+        direct = self.walk.mode == DIRECT
+        floats = self.channels * self.walk.pitch if direct else self.chunk * self.walk.taps * self.width
+        if F32 * floats >= 1 << 31:
+            return f"images of {floats:,} floats are too large: offsets have 32 bits"
+        return None
 
 
 class SparseConv(Kernel):
@@ -90,7 +106,7 @@ class SparseConv(Kernel):
             return found
         if site.weight(found[1].weights[0]).sparsity is None:
             return "its weight is not marked as sparse"
-        return None
+        return Geometry.of(site, target).excess
 
     def cost(self, site: Site, target: Target) -> float:
         _, main, _ = matched(site)
@@ -113,7 +129,7 @@ class SparseConv(Kernel):
         weights = [site.weight(name) for name in main.weights]
         before, x = walk.divide(site.name, ins[0], geometry.channels, emit)
         direct = walk.mode == DIRECT
-        width = walk.taps * geometry.nv * target.lanes
+        width = walk.taps * geometry.width
         reach = x.pitch if direct else width
         starts, offsets, values = entries(weights[0], geometry, F32 * reach, conv.flip, store)
         bias = packing.vectors(weights[1] if len(weights) > 1 else None, 1, geometry.filters, 1, store)
@@ -147,7 +163,7 @@ class SparseConv(Kernel):
                 ("RES", tail.order),
             ),
             f"f32_sparse{('', '_shift', '_gather')[walk.mode]}"
-            f"_{geometry.block}x{geometry.nv * target.lanes}{tail.label}__{target.isa}",
+            f"_{geometry.block}x{geometry.width}{tail.label}__{target.isa}",
         )
         nbytes = values.nbytes + offsets.nbytes + F32 * emit.batch * (x.image_stride + out.image_stride)
         macs = values.size * math.prod(walk.out) * emit.batch

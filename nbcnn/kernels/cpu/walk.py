@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nbcnn.kernels.base import F32, Buffer, Emit, Site, Step, Store, View, round_up
+from nbcnn.kernels.cpu.packing import MOST_ENTRIES
 from nbcnn.ops.conv import Conv
 from nbcnn.runtime.codecache import KernelSpec
 
@@ -65,28 +66,43 @@ class Walk:
         return tuple(sorted({int(p) for p in _phase(self.steps)}))
 
     @property
-    def phase_pitch(self) -> int:
-        """Floats of one phase of a plane."""
-        return round_up(math.prod(-(-n // 2) for n in self.size), self.lanes)
+    def plane(self) -> tuple[int, ...]:
+        """Extents of what windows walk over by steps of one: of a phase, where planes are divided."""
+        return tuple(-(-n // 2) for n in self.size) if self.divided else self.size
+
+    @property
+    def pitch(self) -> int:
+        """Floats of one such plane."""
+        return round_up(math.prod(self.plane), self.lanes)
 
     @property
     def mode(self) -> int:
-        strided = any(s != 1 for s in self.stride)
-        if strided and not self.divided:
+        if any(s != 1 for s in self.stride) and not self.divided:
             return GATHER
-        if self.taps == 1 and not any(self.before) and (self.divided or self.out == self.size):
+        if self.taps == 1 and not any(self.before) and self.out == self.plane:
             return DIRECT
-        return SHIFT if self.divided or self.out[1:] == self.size[1:] else GATHER
+        return SHIFT if self.out[1:] == self.plane[1:] else GATHER
+
+    @property
+    def excess(self) -> str | None:
+        """Why there can be no tables of this walk: they hold 32 bits, and must fit in memory."""
+        reach = math.prod(max(n, m) for n, m in zip(self.size, self.out, strict=True)) + 4 * self.lanes
+        if reach >= 1 << 31:
+            return f"planes of {reach:,} floats are too large: offsets have 32 bits"
+        entries = self.taps * self.vectors * (self.lanes if self.mode == GATHER else 1)
+        if entries > MOST_ENTRIES:
+            return f"kernel and image are too large: {entries:,} offsets, over the limit of 2**30"
+        return None
 
     def shifts(self, store: Store) -> np.ndarray:
         """int32 [taps]: floats from an output pixel to the input pixel of each tap (SHIFT)."""
 
         def make() -> np.ndarray:
-            steps, size = self.steps, self.size
+            steps = self.steps
             if not self.divided:
-                return (_floats(size) @ steps).astype(np.int32)
-            plane = np.searchsorted(self.phases, _phase(steps)) * self.phase_pitch
-            return (plane + _floats(tuple(-(-n // 2) for n in size)) @ (steps // 2)).astype(np.int32)
+                return (_floats(self.size) @ steps).astype(np.int32)
+            phase = np.searchsorted(self.phases, _phase(steps)) * self.pitch
+            return (phase + _floats(self.plane) @ (steps // 2)).astype(np.int32)
 
         return store.get(("tables", "shifts", self), make)
 
@@ -94,16 +110,32 @@ class Walk:
         """What lies inside the image: SHIFT: int32 [taps, vectors], lanes as bits; GATHER: offsets, or -1."""
 
         def make() -> np.ndarray:
-            pixels = self.vectors * self.lanes
-            real = np.arange(pixels) < math.prod(self.out)
-            ends = np.where(real, np.arange(pixels), 0)
-            out = np.stack(np.unravel_index(ends, self.out)) * _column(self.stride)
-            at = out[:, None, :] + self.steps[:, :, None]
-            inside = ((at >= 0) & (at < _column(self.size)[:, None])).all(axis=0) & real
+            rank, cells = len(self.size), (self.taps, self.vectors * self.lanes)
+            ones = np.ones(2 * rank, int)
+            within, offsets = np.ones(ones, bool), np.zeros(ones, np.int32)
+            for axis, floats in enumerate(_floats(self.size)):
+                first = np.arange(self.kernel[axis]) * self.dilation[axis] - self.before[axis]
+                at = first[:, None] + np.arange(self.out[axis]) * self.stride[axis]
+                seen = (at >= 0) & (at < self.size[axis])
+                shape = ones.copy()
+                shape[[axis, rank + axis]] = at.shape
+                within = within & seen.reshape(shape)
+                if self.mode == GATHER:
+                    offsets = offsets + np.where(seen, at * floats, 0).astype(np.int32).reshape(shape)
+            pixels = math.prod(self.out)
             if self.mode == GATHER:
-                return np.where(inside, np.tensordot(_floats(self.size), at, 1), -1).astype(np.int32)
-            bits = inside.reshape(self.taps, self.vectors, self.lanes)
-            return (bits << np.arange(self.lanes)).sum(axis=2).astype(np.int32)
+                offsets[~within] = -1
+                table = np.full(cells, -1, np.int32)
+                table[:, :pixels] = offsets.reshape(self.taps, pixels)
+                return table
+            lanes = np.zeros(cells, bool)
+            lanes[:, :pixels] = within.reshape(self.taps, pixels)
+            octets = np.packbits(
+                lanes.reshape(self.taps, self.vectors, self.lanes), axis=2, bitorder="little"
+            )
+            bits = np.zeros((self.taps, self.vectors, 4), np.uint8)
+            bits[..., : octets.shape[2]] = octets
+            return bits.view("<i4")[..., 0]
 
         return store.get(("tables", "inside", self), make)
 
@@ -111,7 +143,7 @@ class Walk:
         """The step that divides the planes of ``x``, if need be, and the view of what is then read."""
         if not self.divided:
             return [], x
-        phases, pitch = self.phases, self.phase_pitch
+        phases, pitch = self.phases, self.pitch
         floats = channels * len(phases) * pitch
         buffer = Buffer(f"{site}.phases", F32 * emit.batch * floats, purpose="scratch")
         found = View(buffer, x.layout, len(phases) * pitch, floats)
