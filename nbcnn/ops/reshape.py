@@ -37,7 +37,7 @@ class Flatten(Op):
 
     def reference(self, *arrays: np.ndarray) -> tuple[np.ndarray, ...]:
         (x,) = arrays
-        return (x.reshape(*x.shape[: self.axis], -1),)
+        return (x.reshape(*x.shape[: self.axis], math.prod(x.shape[self.axis :])),)
 
     @classmethod
     def samples(cls) -> Iterator[Sample]:
@@ -87,7 +87,7 @@ class Reshape(Op):
         lost = [s for s in symbols if s not in kept]
         if -1 in shape:
             at = shape.index(-1)
-            if len(lost) == 1 and left == wanted:
+            if len(lost) == 1 and left == wanted and wanted:
                 shape[at] = lost.pop()
             elif not lost and wanted and left % wanted == 0:
                 shape[at] = left // wanted
@@ -118,6 +118,7 @@ class Reshape(Op):
         yield Sample(cls((120, -1)), image, error="batch")
         yield Sample(cls((2, -1)), image, error="divide")
         yield Sample(cls((0, 6, 4, 5, 0)), image, error="axis 4")
+        yield Sample(cls((-1, 0)), (TensorType(("N", 0, 4)),), error="0 elements do not divide by 0")
 
 
 def _split(shape: Iterable[Dim]) -> tuple[int, list[str]]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from nbcnn.errors import ShapeError
 from nbcnn.ir import BATCH, Graph, Node, Op, Rewriter, TensorType
 from nbcnn.ops.reshape import Flatten, Reshape
 from nbcnn.ops.transpose import Transpose
@@ -72,13 +73,21 @@ def _simplest(source: TensorType, result: TensorType, op: Op) -> Op | None:
     """The flatten or, failing that, the reshape of ``source`` to ``result``."""
     for axis in range(1, source.rank - 1):
         flatten = Flatten(axis)
-        if not source.bind({BATCH: 1}).symbols() and flatten.infer(source)[0] == result:
+        if not source.bind({BATCH: 1}).symbols() and _makes(flatten, source, result):
             return flatten
-    if isinstance(op, Reshape) and op.infer(source) == (result,) and -1 not in op.shape:
+    if isinstance(op, Reshape) and -1 not in op.shape and _makes(op, source, result):
         return op
     if result.symbols() - {BATCH} or (BATCH in result.shape and result.shape[0] != BATCH):
         return None
     return None if 0 in result.shape else Reshape(tuple(result.shape))  # type: ignore[arg-type]
+
+
+def _makes(op: Op, source: TensorType, result: TensorType) -> bool:
+    """Whether ``op`` takes ``source`` and makes ``result``: a 0 of a reshape copies another extent of it."""
+    try:
+        return op.infer(source) == (result,)
+    except ShapeError:
+        return False
 
 
 def _transpose(rw: Rewriter, node: Node) -> bool:

@@ -224,7 +224,7 @@ def _made(trail: _Trail, node: Node, x: list[int], groups: int) -> list[int]:
     made = trail.begin(node.output, type_)
     for units in (x, made):
         size = len(units) // groups
-        trail.sets.join(*(units[i : i + size] for i in range(0, len(units), size)))
+        trail.sets.join(*(units[i * size : (i + 1) * size] for i in range(groups)))
     return made
 
 
@@ -300,6 +300,8 @@ def _reshape(trail: _Trail, node: Node) -> bool:
     before, after = len(x), y.shape[1]
     if before == after:
         trail.units[node.output] = x
+    elif not before or not after:
+        return False
     elif after % before == 0 and all(d == 1 for d in y.shape[2:]):
         trail.units[node.output] = [unit for unit in x for _ in range(after // before)]
     elif before % after == 0 and trail.graph.type(node.data[0]).rank == 2:

@@ -89,7 +89,7 @@ def _constant(graph: Graph, node: Node, found: dict[str, np.ndarray]) -> np.ndar
         return np.concatenate([found[v] for v in node.data]) if whole else None
     if isinstance(op, Flatten | Reshape | Squeeze | Unsqueeze):
         count = len(found[node.output])
-        return np.repeat(x, count // len(x)) if count >= len(x) else None
+        return np.repeat(x, count // len(x)) if 0 < len(x) <= count else None
     return None
 
 

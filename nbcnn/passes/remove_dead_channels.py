@@ -120,7 +120,7 @@ class _Reading:
             return None
         value = node.data[0]
         taken_in = ~np.isnan(known[value]) if _sees_all(graph, node) else known[value] == 0
-        needed = _columns(graph, node, inputs, len(known[value])) & ~taken_in
+        needed = _columns(graph, node, inputs) & ~taken_in
         return cls(node, channels.units[value], known[value], needed)
 
     def bias(self, graph: Graph, gone: np.ndarray) -> np.ndarray | None:
@@ -141,11 +141,11 @@ def _sees_all(graph: Graph, node: Node) -> bool:
     return isinstance(node.op, Dense)
 
 
-def _columns(graph: Graph, node: Node, inputs: Along, count: int) -> np.ndarray:
-    """Which of ``count`` channels the layer does not multiply by zeros alone."""
-    weight = graph.weight(node.inputs[inputs.slot]).array
+def _columns(graph: Graph, node: Node, inputs: Along) -> np.ndarray:
+    """Which of the channels that it reads the layer does not multiply by zeros alone."""
+    used = graph.weight(node.inputs[inputs.slot]).array != 0
+    used = used.any(axis=tuple(range(2, used.ndim)))  # taps
     if inputs.axis == 0:
-        return (weight.reshape(count, -1) != 0).any(axis=1)
-    groups = count // weight.shape[1]
-    parts = weight.reshape(groups, len(weight) // groups, weight.shape[1], -1)
-    return (parts != 0).any(axis=(1, 3)).reshape(-1)
+        return used.any(axis=1)
+    groups = getattr(node.op, "groups", 1)
+    return used.reshape(groups, len(used) // groups, used.shape[1]).any(axis=1).reshape(-1)

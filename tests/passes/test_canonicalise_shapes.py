@@ -28,6 +28,13 @@ def test_reshapes_behind_global_pooling_are_one_flatten():
     assert record.gone == ("a",)
 
 
+def test_a_zero_that_copies_another_extent_of_the_source():
+    build = Builder()
+    x = build("planes", Reshape((0, 0, 1, 1)), build("flat", Flatten(), build.input(3, 2, 2)))
+    after, _ = apply(CanonicaliseShapes(), build.graph(x))
+    assert nodes(after) == [("planes", Reshape(("N", 12, 1, 1)), ("x",))]
+
+
 def test_chains():
     build = Builder()
     x = build("relu", Relu(), build.input(6, 4, 5))

@@ -13,9 +13,13 @@ from nbcnn.ops.concat import Concat
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.dense import Dense
 from nbcnn.ops.dropout import Dropout
+from nbcnn.ops.piecewise import Shrink, ThresholdedRelu
 from nbcnn.ops.pool import AvgPool, GlobalAvgPool, MaxPool
-from nbcnn.ops.reshape import Flatten
+from nbcnn.ops.reshape import Flatten, Reshape
 from nbcnn.ops.softmax import Softmax
+from nbcnn.ops.unit_axes import Unsqueeze
+from nbcnn.passes import optimize
+from nbcnn.passes.prune_channels import PruneChannels
 from nbcnn.passes.remove_dead_channels import RemoveDeadChannels
 
 
@@ -190,6 +194,42 @@ def test_a_number_that_meets_padding_is_needed():
     assert after is graph
     why = "1 of 4 channels are a number each, but padding or groups keep it from the bias of 'read'"
     assert refusals(record) == {"dead": why}
+
+
+@pytest.mark.parametrize("f", [Shrink(0.3, 0.3), ThresholdedRelu(0.2)], ids=str)
+def test_what_is_unknown_stays_so_through_a_threshold(f):
+    build = Pruned("float64")
+    x = build("act", f, build("made", Conv2d(4, 3), build.input(3, 5, 5)))
+    graph = build.graph(build("read", Conv2d(2, 1), x))
+    assert apply(RemoveDeadChannels(), graph)[0] is graph
+
+
+HEADS = {
+    "dense": lambda build, x: build("fc", Dense(3), build("flat", Flatten(), build("act", Relu(), x))),
+    "norm": lambda build, x: build("norm", BatchNorm(), build("sum", Add(), x, build("act", Relu(), x))),
+    "flat to planes": lambda build, x: build("y", Reshape((0, 0, 2, 2)), build("flat", Flatten(), x)),
+    "new axis": lambda build, x: build("y", Unsqueeze((1,)), x),
+    "no channels": lambda build, x: build("y", Reshape((0, 0, 0)), build("flat", Flatten(2), x)),
+}
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("shape", [(0, 4, 4), (3, 0, 4), (3, 4, 0)], ids=str)
+@pytest.mark.parametrize(
+    "a_pass", [RemoveDeadChannels(), PruneChannels(0.5, round_to=1)], ids=lambda p: p.name
+)
+def test_values_of_no_elements(a_pass, shape, head):
+    build = Pruned("float64")
+    optimize(build.graph(HEADS[head](build, build.input(*shape))), [a_pass])
+
+
+@pytest.mark.parametrize(
+    "a_pass", [RemoveDeadChannels(), PruneChannels(0.5, round_to=1)], ids=lambda p: p.name
+)
+def test_layers_that_read_no_channels(a_pass):
+    build = Pruned("float64")
+    x = build("conv2", Conv2d(3, 1), build("conv1", Conv2d(4, 1), build.input(0, 4, 4)))
+    optimize(build.graph(build("fc", Dense(2), build("flat", Flatten(), x))), [a_pass])
 
 
 def test_filters_that_prune_masked_are_gone_after_the_default_pipeline():
