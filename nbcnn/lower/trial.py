@@ -54,10 +54,12 @@ def measure(contests: list[Contest], target: Target, options: CompileOptions) ->
     if not entries:
         return contests
     sites = [(contests[i].site, kernel) for i, kernel in entries]
-    key = _key(sites, Emit(1, target, options, _Unpacked()))
+    leading = sites[0][0].out_types[0].shape[0]  # that of all sites which kernels can serve
+    batch = leading if isinstance(leading, int) else 1
+    key = _key(sites, Emit(batch, target, options, _Unpacked()))
     times = _remembered(key, len(entries))
     if times is None:
-        times = _timed(sites, Emit(1, target, options, Store()))
+        times = _timed(sites, Emit(batch, target, options, Store()))
         store.write("trial", key, json.dumps(times).encode())
     found = list(contests)
     for i in {i for i, _ in entries}:

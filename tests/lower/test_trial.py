@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 import nbcnn
 from nbcnn import reference
 from nbcnn.cli.explain import _kernels
-from nbcnn.ir import Graph
+from nbcnn.ir import Graph, TensorType
+from nbcnn.ir.types import Dim
 from nbcnn.ir.weight import Sparsity
-from nbcnn.kernels.base import Address, Emit, Store
+from nbcnn.kernels.base import Address, Emit, Kernel, Site, Store, View
 from nbcnn.kernels.cpu import kernels, sparse
 from nbcnn.kernels.cpu.sparse import SparseConv
 from nbcnn.lower import trial
@@ -67,10 +68,11 @@ def timed(monkeypatch, cache) -> list[list[str]]:
     return calls
 
 
-def network(density: float = 0.2, size: int = 8) -> Graph:
+def network(density: float = 0.2, size: int = 8, batch: Dim = "N") -> Graph:
     """Two sparse convolutions behind one that is not, and a sparse dense layer."""
     build = Builder(seed=5)
-    x = build("conv0", Conv2d(12, 3, padding=1), build.input(8, size, size))
+    build.inputs["x"] = build.types["x"] = TensorType((batch, 8, size, size))
+    x = build("conv0", Conv2d(12, 3, padding=1), "x")
     x = build("relu", Relu(), build("conv1", Conv2d(20, 3, 2, 1), x))
     x = build("conv2", Conv2d(16, 1), x)
     y = build("fc", Dense(10), build("flat", Flatten(), x))
@@ -296,6 +298,24 @@ def test_tap_inside_a_fused_node_over_channels(batch: int, cache, monkeypatch) -
     np.testing.assert_allclose(
         model.tap(**inputs, values=["conv1"])["conv1"], expected["conv1"], rtol=1e-4, atol=1e-5
     )
+
+
+def test_a_batch_that_is_a_number(timed, monkeypatch) -> None:
+    """Trials run it whole; buffers hold it."""
+    real = trial._views
+    batches = []
+
+    def views(site: Site, kernel: Kernel, emit: Emit) -> tuple[tuple[View, ...], tuple[View, ...]]:
+        found = real(site, kernel, emit)
+        batches.append(emit.batch)
+        assert all(v.buffer.nbytes >= 4 * 3 * v.image_stride for view in found for v in view)
+        return found
+
+    monkeypatch.setattr(trial, "_views", views)
+    graph = network(batch=3)
+    model = compiled(graph, keep_values=True)
+    assert {*batches} == {3} and len(timed) == 1
+    assert max(excesses(model, inputs_of(graph, 3)).values()) <= 1
 
 
 def test_operands_lie_apart_from_what_is_written() -> None:

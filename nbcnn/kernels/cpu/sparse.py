@@ -159,6 +159,7 @@ class SparseConv(Kernel):
                 ("TAIL", walk.vectors % geometry.nv),
                 ("MODE", walk.mode),
                 ("LANES", target.lanes),
+                ("REGISTERS", geometry.registers),
                 ("ACT", tail.code),
                 ("RES", tail.order),
             ),

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 
+from nbcnn.errors import NbcnnError
 from nbcnn.ir.weight import Weight
 from nbcnn.kernels.base import F32, Arg, Emit, Kernel, Layout, Site, Step, Store, View
 from nbcnn.kernels.cpu import epilogue, packing
@@ -73,9 +74,12 @@ def entries(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The weights that are not zero: starts, offsets into a row that lies as ``a``, values.
 
-    They are ordered by block of ``lanes`` outputs, by ``chunk`` floats of the row, by output.
+    They are ordered by block of ``lanes`` outputs, by ``chunk`` floats of the row, by output. Raises
+    NbcnnError for a row whose offsets in bytes do not fit in 32 bits.
     """
     c, h, w = a.layout.image  # type: ignore[misc]
+    if F32 * a.image_stride >= 1 << 31:
+        raise NbcnnError(f"rows of {a.image_stride:,} floats are too large: offsets have 32 bits")
     chunks = -(-a.image_stride // chunk)
 
     @cache
@@ -89,6 +93,6 @@ def entries(
         values = filters[row[order], pixel[order], channel[order]]
         return starts.astype(np.int32), (F32 * place[order]).astype(np.int32), values
 
-    key = ("weights", "sparse_dense", weight, a.layout.image, a.pitch, lanes, chunk)
+    key = ("weights", "sparse_dense", weight, a.layout.image, a.pitch, a.image_stride, lanes, chunk)
     starts, offsets, values = (store.get((*key, i), lambda i=i: made()[i]) for i in range(3))
     return starts, offsets, values

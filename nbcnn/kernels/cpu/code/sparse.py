@@ -62,14 +62,17 @@ _AHEAD = 2048  # bytes of weights to ask for ahead
 # --- the product -----------------------------------------------------------------------------
 
 
-def _sums(bd: Builder, block: int, nv: int, lanes: int, start: list[Scalar], a: list[Scalar]) -> list[V]:
+def _sums(
+    bd: Builder, block: int, nv: int, lanes: int, registers: int, start: list[Scalar], a: list[Scalar]
+) -> list[V]:
     """``start`` plus weights times pixels, for the block x nv vectors of a group.
 
     ``a`` is values, offsets, the number of entries, x.
     """
     values, offsets, count, x = a
     width = 4 * lanes
-    split = -(-_CHAINS // (block * nv))  # few sums would be chains of waiting: split them over the entries
+    # Few sums would be chains of waiting: they are split over the entries, as far as registers reach.
+    split = min(-(-_CHAINS // (block * nv)), max((registers - 1 - block) // (block * nv), 1))
     acc = start + [emit.zero(bd, lanes).v] * (block * nv * (split - 1))
 
     def entries(unroll: int) -> Callable[[Scalar, list[Scalar]], list[Scalar]]:
@@ -106,17 +109,17 @@ def _sums(bd: Builder, block: int, nv: int, lanes: int, start: list[Scalar], a: 
 
 
 @intrinsic(prefer_literal=True)
-def _group(tc, block, nv, lanes, act, res_kind,
+def _group(tc, block, nv, lanes, registers, act, res_kind,
            values, offsets, count, x, bias, first, last,
            out, out_pitch, res, res_pitch, act_a, act_b):  # fmt: skip
     """The sums of one group of output channels over one chunk; pitches in bytes."""
-    constants = (block, nv, lanes, act, res_kind)
-    names = ("BLOCK", "NV", "LANES", "ACT", "RES")
-    rows, n, wide, code, kind = (literal(c, name) for c, name in zip(constants, names, strict=True))
+    constants = (block, nv, lanes, registers, act, res_kind)
+    names = ("BLOCK", "NV", "LANES", "REGISTERS", "ACT", "RES")
+    rows, n, wide, has, code, kind = (literal(c, name) for c, name in zip(constants, names, strict=True))
     width = 4 * wide
 
     def emit_group(context: Any, bd: Builder, sig: Any, args: Any) -> Scalar:
-        values, offsets, count, x, bias, first, last, out, out_pitch, res, res_pitch, act_a, act_b = args[5:]
+        values, offsets, count, x, bias, first, last, out, out_pitch, res, res_pitch, act_a, act_b = args[6:]
 
         def places(base: Scalar, pitch: Scalar) -> list[Scalar]:
             return [
@@ -142,7 +145,7 @@ def _group(tc, block, nv, lanes, act, res_kind,
             phi.add_incoming(new, from_begin)
             phi.add_incoming(old, from_resume)
             start.append(phi)
-        sums = _sums(bd, rows, n, wide, start, [values, offsets, count, x])
+        sums = _sums(bd, rows, n, wide, has, start, [values, offsets, count, x])
         with bd.if_else(bd.icmp_signed("!=", last, i64(0))) as (finish, wait):
             with finish:
                 a, b = emit.splat(bd, act_a, wide), emit.splat(bd, act_b, wide)
@@ -189,11 +192,11 @@ def _pack(tc, mode, nv, lanes, plane, table, to):
 
 
 def make(
-    BLOCK: int, NV: int, TAIL: int, MODE: int, LANES: int, ACT: int, RES: int
+    BLOCK: int, NV: int, TAIL: int, MODE: int, LANES: int, REGISTERS: int, ACT: int, RES: int
 ) -> Callable[[int, int, int], None]:
     """Kernel for groups of BLOCK output channels x blocks of NV vectors.
 
-    TAIL counts the vectors of a last, shorter block (0: none).
+    TAIL counts the vectors of a last, shorter block (0: none), REGISTERS those that hold vectors.
     ACT is a code of ``activation_ids``; RES 0: no residual, 1: added before the activation, 2: after it.
     """
     WIDTH = 4 * LANES
@@ -251,7 +254,7 @@ def make(
                     if count > 0 or first or last:
                         if TAIL == 0 or left >= NV:
                             _group(
-                                BLOCK, NV, LANES, ACT, RES,
+                                BLOCK, NV, LANES, REGISTERS, ACT, RES,
                                 values + 4 * BLOCK * entry, offsets + 4 * entry, count, pixels,
                                 bias + 4 * BLOCK * g, first, last,
                                 to + BLOCK * g * out_pitch, out_pitch,
@@ -259,7 +262,7 @@ def make(
                             )  # fmt: skip
                         else:
                             _group(
-                                BLOCK, TAIL, LANES, ACT, RES,
+                                BLOCK, TAIL, LANES, REGISTERS, ACT, RES,
                                 values + 4 * BLOCK * entry, offsets + 4 * entry, count, pixels,
                                 bias + 4 * BLOCK * g, first, last,
                                 to + BLOCK * g * out_pitch, out_pitch,
