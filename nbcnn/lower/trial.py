@@ -41,9 +41,6 @@ from nbcnn.target import Target
 ROUNDS = 6
 """Each kernel runs so often, in the order of the network, so that its weights are as cold as there."""
 
-SLACK = 1 << 16
-"""Bytes after each buffer: what steps may read past their input."""
-
 HOPELESS = 4.0
 """A rival that is estimated to take so many times as long as the best rival is not tried."""
 
@@ -153,21 +150,27 @@ def _timed(sites: list[tuple[Site, Kernel]], emit: Emit) -> list[float]:
 
 
 def _places(groups: list[list[Step]]) -> tuple[dict[Buffer, int], int]:
-    """Offsets that all trials share: operands first, which nothing overwrites, then all else."""
+    """Offsets that all trials share: operands first, which nothing overwrites, then all else.
+
+    After each buffer there is room for what steps read past it.
+    """
     operands, others = 0, 0
-    found: list[list[Buffer]] = []
+    found: list[dict[Buffer, int]] = []
     for group in groups:
-        buffers = dict.fromkeys(a.buffer for s in group for a in s.args if isinstance(a, Address))
-        found.append(list(buffers))
+        room = dict.fromkeys((a.buffer for s in group for a in s.args if isinstance(a, Address)), 0)
+        for step in group:
+            if isinstance(first := step.args[0], Address):
+                room[first.buffer] = max(room[first.buffer], step.overread)
+        found.append(room)
     offsets: dict[Buffer, int] = {}
     for purpose_is_operand in (True, False):
         most = 0
-        for buffers in found:
+        for room in found:
             at = operands
-            for buffer in buffers:
+            for buffer, past in room.items():
                 if (buffer.purpose == "operand") == purpose_is_operand:
                     offsets[buffer] = at
-                    at = round_up(at + buffer.nbytes + SLACK, memory.ALIGNMENT)
+                    at = round_up(at + buffer.nbytes + past, memory.ALIGNMENT)
             most = max(most, at)
         operands, others = most, most
     return offsets, others

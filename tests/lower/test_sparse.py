@@ -146,6 +146,19 @@ def test_shapes_of_networks(channels: int, size: int, op: Conv2d, block: int) ->
     check(build.graph(build("relu", Relu(), y)), {"sparse"}, batch=3)
 
 
+@pytest.mark.parametrize("kernel", [2, 3])
+@pytest.mark.parametrize("height", [1, 2, 5])
+def test_phases_of_any_width(height: int, kernel: int, monkeypatch) -> None:
+    """Rows shorter than a vector, than two, just as long, and one longer."""
+    monkeypatch.setattr(planes.PlanesDepthwise, "on_trial", True)
+    for width in (1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 30, 31, 32, 33, 34, 47, 63, 64, 65, 66, 99):
+        build = Builder(seed=width)
+        pads = (kernel // 2, kernel // 2, 1, kernel - 1 - kernel // 2)  # out is half as wide, rounded up
+        y = build("conv", Conv2d(3, kernel, 2, pads, groups=3), build.input(3, height, width))
+        assert build.types[y].shape[3] == -(-width // 2)
+        check(build.graph(y), {"planes_depthwise"}, batch=1 + width % 2)
+
+
 @pytest.mark.parametrize("below", [1, 7])
 @pytest.mark.parametrize("op", [Conv2d, MaxPool, AvgPool])
 def test_strides_into_the_padding_below(op, below: int) -> None:
