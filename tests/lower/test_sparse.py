@@ -229,6 +229,17 @@ def test_images_beyond_offsets_of_32_bits_are_refused(given: dict, reason: str |
         assert re.search(reason, found.refused[0].reason or ""), found.refused
 
 
+def test_rows_beyond_offsets_of_32_bits_are_refused() -> None:
+    build = Builder()
+    build("fc", Dense(4), build.input(8))
+    mark(build, "fc", 0.5)
+    site = site_of(build.graph("fc"), build.nodes[0])
+    record, target, options = sparse_dense.SparseDense(), detect(), CompileOptions(threads=1)
+    assert record.refuse(site, target, options) is None
+    site = replace(site, in_types=(TensorType(("N", (1 << 29) // target.lanes)),))
+    assert "offsets have 32 bits" in (record.refuse(site, target, options) or "")
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_weights_that_are_no_numbers_are_multiplied(bad: float) -> None:
     build = Builder()

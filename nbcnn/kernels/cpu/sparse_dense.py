@@ -6,7 +6,6 @@ from functools import cache
 
 import numpy as np
 
-from nbcnn.errors import NbcnnError
 from nbcnn.ir.weight import Weight
 from nbcnn.kernels.base import F32, Arg, Emit, Kernel, Layout, Site, Step, Store, View
 from nbcnn.kernels.cpu import epilogue, packing
@@ -30,6 +29,9 @@ class SparseDense(Kernel):
             return found
         if site.weight(found[0].weights[0]).sparsity is None:
             return "its weight is not marked as sparse"
+        features = int(site.in_types[0].shape[1])
+        if F32 * features * target.lanes >= 1 << 31:  # each may be a pixel of its own
+            return f"rows of {features:,} floats are too large: offsets have 32 bits"
         return None
 
     def cost(self, site: Site, target: Target) -> float:
@@ -74,12 +76,9 @@ def entries(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The weights that are not zero: starts, offsets into a row that lies as ``a``, values.
 
-    They are ordered by block of ``lanes`` outputs, by ``chunk`` floats of the row, by output. Raises
-    NbcnnError for a row whose offsets in bytes do not fit in 32 bits.
+    They are ordered by block of ``lanes`` outputs, by ``chunk`` floats of the row, by output.
     """
     c, h, w = a.layout.image  # type: ignore[misc]
-    if F32 * a.image_stride >= 1 << 31:
-        raise NbcnnError(f"rows of {a.image_stride:,} floats are too large: offsets have 32 bits")
     chunks = -(-a.image_stride // chunk)
 
     @cache
