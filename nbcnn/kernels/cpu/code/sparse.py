@@ -172,23 +172,32 @@ def _group(tc, block, nv, lanes, registers, act, res_kind,
 
 
 @intrinsic(prefer_literal=True)
-def _pack(tc, mode, nv, lanes, plane, table, to):
-    """The NV vectors that one tap reads of one plane, one after the other at ``to``."""
+def _pack(tc, mode, nv, lanes, plane, pitch, table, to, step, channels):
+    """The NV vectors that one tap reads of each channel; ``pitch`` and ``step``: bytes to the next channel."""
     how, n, wide = literal(mode, "MODE"), literal(nv, "NV"), literal(lanes, "LANES")
 
     def emit_pack(context: Any, bd: Builder, sig: Any, args: Any) -> Scalar:
-        plane, table, to = args[3:]
+        plane, pitch, table, to, step, channels = args[3:]
         outside = emit.zero(bd, wide)
-        for v in range(n):
-            if how == SHIFT:
-                bits = emit.load_scalar(bd, bd.add(table, i64(4 * v)), I32)
-                x = load_inside(bd, bd.add(plane, i64(4 * wide * v)), bits, outside)
-            else:
-                x = load_scattered(bd, plane, bd.add(table, i64(4 * wide * v)), outside)
-            emit.store(bd.add(to, i64(4 * wide * v)), x)
+        width = 4 * wide
+        # What lies inside is the same for all channels: it stays in registers.
+        if how == SHIFT:
+            bits = [emit.load_scalar(bd, bd.add(table, i64(4 * v)), I32) for v in range(n)]
+
+        def channel(c: Scalar, carried: list[Scalar]) -> list[Scalar]:
+            source, there = carried
+            for v in range(n):
+                if how == SHIFT:
+                    x = load_inside(bd, bd.add(source, i64(width * v)), bits[v], outside)
+                else:
+                    x = load_scattered(bd, source, bd.add(table, i64(width * v)), outside)
+                emit.store(bd.add(there, i64(width * v)), x)
+            return [bd.add(source, pitch), bd.add(there, step)]
+
+        emit.loop(bd, i64(0), channels, 1, [plane, to], channel)
         return context.get_dummy_value()
 
-    return types.void(mode, nv, lanes, types.intp, types.intp, types.intp), emit_pack
+    return types.void(mode, nv, lanes, *[types.intp] * 6), emit_pack
 
 
 def make(
@@ -233,18 +242,17 @@ def make(
                 pixels = source + at
                 if MODE != 0:
                     pixels = panel
-                    place = panel
                     first_channel = chunk * chunk_channels
-                    for c in range(first_channel, min(first_channel + chunk_channels, channels)):
-                        plane = source + c * x_pitch
-                        for t in range(taps):
-                            table = inside + (4 if MODE == 1 else WIDTH) * (t * vectors + at // WIDTH)
-                            there = plane + at + 4 * load_i32(shifts + 4 * t) if MODE == 1 else plane
-                            if TAIL == 0 or left >= NV:
-                                _pack(MODE, NV, LANES, there, table, place)
-                            else:
-                                _pack(MODE, TAIL, LANES, there, table, place)
-                            place += NV * WIDTH
+                    count = min(chunk_channels, channels - first_channel)
+                    plane = source + first_channel * x_pitch
+                    for t in range(taps):
+                        table = inside + (4 if MODE == 1 else WIDTH) * (t * vectors + at // WIDTH)
+                        there = plane + at + 4 * load_i32(shifts + 4 * t) if MODE == 1 else plane
+                        place = panel + t * NV * WIDTH
+                        if TAIL == 0 or left >= NV:
+                            _pack(MODE, NV, LANES, there, x_pitch, table, place, taps * NV * WIDTH, count)
+                        else:
+                            _pack(MODE, TAIL, LANES, there, x_pitch, table, place, taps * NV * WIDTH, count)
                 line = starts + 4 * chunk * (groups + 1)
                 first, last = 1 if chunk == 0 else 0, 1 if chunk == chunks - 1 else 0
                 entry = load_i32(line + 4 * begin)
