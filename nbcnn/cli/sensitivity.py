@@ -12,8 +12,6 @@ from nbcnn.cli.common import ModelName
 from nbcnn.cli.progress import bar
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from nbcnn.debug.sensitivity import Score, Sensitivity
 
 
@@ -45,6 +43,10 @@ def sensitivity(
         float | None,
         typer.Option(metavar="SHARE", help="Find shares for so much of the dense multiply-accumulates."),
     ] = None,
+    milliseconds: Annotated[
+        float | None,
+        typer.Option(metavar="MS", help="Find shares for a call of so long, measured on this machine."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", metavar="FILE", help="Write the shares found, for nbcnn prune --spec."),
@@ -64,22 +66,28 @@ def sensitivity(
 
     The error is that of the results, relative to those of the dense model (Euclidean norm); with
     labels (y of an .npz, or a folder of images for each class) the accuracy is printed instead. With
-    --sparsity or --time each layer gets the share that keeps the sum of the squared errors least, and
-    the model pruned so is measured as a whole, beside one with the same share everywhere.
+    --sparsity, --time or --milliseconds each layer gets the share that keeps the sum of the squared
+    errors least, and the model pruned so is measured as a whole, beside one with the same share
+    everywhere. For --milliseconds every layer is timed with sparse kernels at every share.
 
     \b
     Example:
       nbcnn sensitivity resnet50 --data photos --sparsity 0.9 -o spec.yaml
       nbcnn prune resnet50 --spec spec.yaml -o sparse.yaml
+      nbcnn sensitivity resnet50 --milliseconds 12 --threads 2 -o spec.yaml
     """
     from nbcnn import api
+    from nbcnn.cli import sensitivity_report as report
     from nbcnn.cli.prune import names
+    from nbcnn.debug import allocate, layer_times, sensitivity_plot
     from nbcnn.debug import sensitivity as study
-    from nbcnn.debug import sensitivity_plot
     from nbcnn.debug.samples import read
+    from nbcnn.passes import optimize
     from nbcnn.passes.prune import Prune
 
-    _check(sparsity, time, out)
+    targets = {"--sparsity": sparsity, "--time": time, "--milliseconds": milliseconds}
+    asked = [name for name, target in targets.items() if target is not None]
+    _check(asked, milliseconds, out)
     if plot:
         sensitivity_plot.check(plot)
     options = {"pattern": pattern, "criterion": criterion, "keep": names(keep), "seed": seed}
@@ -90,29 +98,44 @@ def sensitivity(
     compile_ = study.compiled(threads)
     with bar(f"pruning {model}") as progress:
         found = study.measure(graph, samples, tried, settings=settings, compile_=compile_, progress=progress)
-    chosen, scores = {}, {}
-    if sparsity is not None or time is not None:
-        chosen = _allocated(found, sparsity, time)
+    chosen, scores, times, took = {}, {}, None, None
+    use: allocate.Time = allocate.by_size
+    if sparsity is not None:
+        chosen = allocate.for_sparsity(found, sparsity)
+    elif time is not None:
+        use, chosen = allocate.by_macs(found), allocate.for_time(found, time)
+    elif milliseconds is not None:
+        inputs = layer_times.one_call(graph, samples)
+        with bar(f"timing {model}") as progress:
+            times = layer_times.measure(graph, found, layer_times.profiled(inputs, threads), progress)
+        use, chosen = times, allocate.for_seconds(found, 1e-3 * milliseconds, times)
+    if asked:
         spec = found.spec(chosen)
-        even = _even(found, chosen, time is not None)
+        even = dict.fromkeys((e.layer.name for e in found.entries), allocate.even(found, chosen, use))
         scores = _scores(found, graph, samples, {"chosen": chosen, "uniform": even}, compile_)
+        if times is not None:
+            pruned = layer_times.sparse(optimize(graph, spec))
+            took = layer_times.latency(pruned, layer_times.one_call(graph, samples), threads)
         if out:
             _write(out, spec.yaml())
+    result = report.Result(found, chosen, scores, times, took)
     if json:
-        typer.echo(_json(found, chosen, scores))
+        typer.echo(report.json_text(result))
     else:
-        _print(found, chosen, scores)
+        report.show(result)
     if plot:
         sensitivity_plot.plot(found, plot, chosen)
 
 
-def _check(sparsity: float | None, time: float | None, out: Path | None) -> None:
+def _check(asked: list[str], milliseconds: float | None, out: Path | None) -> None:
     from nbcnn.errors import OptionError
 
-    if sparsity is not None and time is not None:
-        raise OptionError("--sparsity and --time exclude each other")
-    if out and sparsity is None and time is None:
-        raise OptionError("-o needs a target: --sparsity or --time")
+    if len(asked) > 1:
+        raise OptionError(f"{' and '.join(asked)} exclude each other")
+    if milliseconds is not None and not 0 < milliseconds < float("inf"):
+        raise OptionError(f"--milliseconds must be above 0, got {milliseconds:g}")
+    if out and not asked:
+        raise OptionError("-o needs a target: --sparsity, --time or --milliseconds")
 
 
 def _numbers(words: str) -> list[float]:
@@ -122,23 +145,6 @@ def _numbers(words: str) -> list[float]:
         return [float(word) for word in words.split(",")]
     except ValueError:
         raise OptionError(f"--shares takes numbers such as 0.5,0.9, got '{words}'") from None
-
-
-def _allocated(found: Sensitivity, sparsity: float | None, time: float | None) -> dict[str, float]:
-    from nbcnn.debug import allocate
-
-    if sparsity is not None:
-        return allocate.for_sparsity(found, sparsity)
-    assert time is not None
-    return allocate.for_time(found, time)
-
-
-def _even(found: Sensitivity, chosen: Mapping[str, float], by_macs: bool) -> dict[str, float]:
-    """One share for all layers with as many zeros in all, or with ``by_macs`` as few multiply-accumulates."""
-    sizes = [entry.macs if by_macs else entry.layer.size for entry in found.entries]
-    names = [entry.layer.name for entry in found.entries]
-    gone = sum(chosen.get(name, 0) * size for name, size in zip(names, sizes, strict=True))
-    return dict.fromkeys(names, gone / max(sum(sizes), 1))
 
 
 def _scores(
@@ -162,87 +168,3 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OptionError(f"-o {path}: {error.strerror}") from None
-
-
-def _print(found: Sensitivity, chosen: Mapping[str, float], scores: Mapping[str, Score]) -> None:
-    from nbcnn.cli import tables
-
-    out = tables.console()
-    out.print(_table(found, chosen))
-    for name, why in found.skipped.items():
-        out.print(f"left out: {name}: {why}", markup=False)
-    zeros = sum(chosen.get(e.layer.name, 0) * e.layer.size for e in found.entries)
-    total = sum(e.layer.size for e in found.entries)
-    macs = sum((1 - chosen.get(e.layer.name, 0)) * e.macs for e in found.entries)
-    if chosen:
-        left = macs / max(sum(e.macs for e in found.entries), 1)
-        out.print(f"chosen: {zeros / total:.1%} zeros, {left:.1%} of the multiply-accumulates")
-    for name, score in scores.items():
-        right = f", accuracy {score.accuracy:.2%}" if found.accuracy is not None else ""
-        out.print(f"{name}: error {score.error:.4g}{right}, the whole model measured")
-
-
-def _table(found: Sensitivity, chosen: Mapping[str, float]) -> Table:
-    from rich.markup import escape
-
-    from nbcnn.cli import tables
-
-    shares = [f"{share:.4g}" for share in found.shares]
-    extra = ("chosen",) if chosen else ()
-    right = ("weights", "MACs", *shares, *extra)
-    what = "error" if found.accuracy is None else f"accuracy (dense {found.accuracy:.2%})"
-    title = f"{found.model}: {what} at each share of zeros, {found.settings.pattern}, {found.samples} samples"
-    table = tables.table("layer", "shape", *right, right=right, title=title)
-    for entry in found.entries:
-        cells = [f"{e:.4f}" for e in entry.errors]
-        if entry.accuracy is not None:
-            cells = [f"{a:.2%}" for a in entry.accuracy]
-        share = chosen.get(entry.layer.name)
-        table.add_row(
-            escape(entry.layer.name),
-            " x ".join(map(str, entry.layer.shape)),
-            f"{entry.layer.size:,}",
-            f"{entry.macs:,}",
-            *cells,
-            *([f"{share:.4g}" if share else ""] if chosen else []),
-        )
-    return table
-
-
-def _json(found: Sensitivity, chosen: Mapping[str, float], scores: Mapping[str, Score]) -> str:
-    import json
-    import math
-
-    def number(value: float) -> float | None:
-        return value if math.isfinite(value) else None
-
-    report: dict[str, Any] = {
-        "model": found.model,
-        "samples": found.samples,
-        "pattern": found.settings.pattern,
-        "criterion": found.settings.criterion,
-        "shares": list(found.shares),
-        "layers": [],
-        "skipped": dict(found.skipped),
-    }
-    labelled = found.accuracy is not None
-    if labelled:
-        report["accuracy"] = found.accuracy
-    for entry in found.entries:
-        layer = {
-            "layer": entry.layer.name,
-            "weight": entry.layer.weight,
-            "shape": list(entry.layer.shape),
-            "macs": entry.macs,
-            "errors": [number(error) for error in entry.errors],
-        }
-        if entry.accuracy is not None:
-            layer["accuracy"] = list(entry.accuracy)
-        report["layers"].append(layer)
-    if chosen:
-        report["chosen"] = dict(chosen)
-    for name, score in scores.items():
-        report[f"{name}_error"] = number(score.error)
-        if labelled:
-            report[f"{name}_accuracy"] = score.accuracy
-    return json.dumps(report, indent=2, allow_nan=False)

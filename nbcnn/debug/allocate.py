@@ -3,15 +3,18 @@
 Errors of layers pruned one at a time are taken to add up in squares, and the choice is a knapsack of several
 choices for each item: minimise sum e[l, s_l]^2 with sum u[l, s_l] <= budget. It is solved layer by layer,
 keeping of all sums those that no other beats in both error and use. What a choice uses of the budget is the
-weights that stay (for a target sparsity) or the time (for a target latency).
+weights that stay (for a target sparsity), its multiply-accumulates (for a share of them) or its time as
+`nbcnn.debug.layer_times` measured it (for a target latency).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from nbcnn.debug.layer_times import LayerTimes
 from nbcnn.debug.sensitivity import Sensitivity
 from nbcnn.errors import OptionError
 from nbcnn.passes.prune_layers import Layer
@@ -27,6 +30,11 @@ def by_macs(found: Sensitivity) -> Time:
     """The time model that knows no machine: the multiply-accumulates that are left."""
     macs = {entry.layer.weight: entry.macs for entry in found.entries}
     return lambda layer, share: macs[layer.weight] * (1 - share)
+
+
+def by_size(layer: Layer, share: float) -> float:
+    """The elements that are left."""
+    return layer.size * (1 - share)
 
 
 def for_sparsity(found: Sensitivity, target: float) -> dict[str, float]:
@@ -54,6 +62,32 @@ def for_time(found: Sensitivity, target: float, time: Time | None = None) -> dic
     time = time or by_macs(found)
     total = sum(time(entry.layer, 0.0) for entry in found.entries)
     return _allocate(found, time, target * total, f"{target:.1%} of the time")
+
+
+def for_seconds(found: Sensitivity, target: float, times: LayerTimes) -> dict[str, float]:
+    """Shares by layer name, for a call of the whole model that takes at most ``target`` seconds.
+
+    Raises OptionError where the times measured do not allow it.
+    """
+    if not 0 < target < math.inf:
+        raise OptionError(f"milliseconds must be above 0, got {1e3 * target:g}")
+    what, most = f"{1e3 * target:.4g} ms", max(found.shares)
+    if target >= times.dense:
+        raise OptionError(f"nothing is to be pruned: dense, the model takes {1e3 * times.dense:.4g} ms")
+    if target < times.least:
+        least = (
+            f"{1e3 * times.least:.4g} ms is the least, {1e3 * times.rest:.4g} ms of it not in these layers"
+        )
+        raise OptionError(f"{what} cannot be reached with shares up to {most:g}: {least}")
+    return _allocate(found, times, target - times.rest, what)
+
+
+def even(found: Sensitivity, chosen: Mapping[str, float], use: Time) -> float:
+    """The one share for all layers that uses what ``chosen`` does; ``use`` is linear between the shares."""
+    shares = (0.0, *found.shares)
+    wanted = sum(use(entry.layer, chosen.get(entry.layer.name, 0.0)) for entry in found.entries)
+    totals = [sum(use(entry.layer, share) for entry in found.entries) for share in shares]
+    return float(np.interp(-wanted, -np.minimum.accumulate(totals), shares))
 
 
 def _allocate(found: Sensitivity, use: Time, budget: float, what: str) -> dict[str, float]:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import nbcnn
+from nbcnn.lower.model import StepTime
+from nbcnn.passes import fusing
 from nbcnn.passes.prune_report import rows
 
 QUICK = ("lenet5", "--count", "2", "--shares", "0.5,0.9")
@@ -40,6 +42,41 @@ def test_json(cli) -> None:
     assert left <= 0.5 * sum(entry["macs"] for entry in found["layers"])
     assert found["chosen_error"] > 0 and found["uniform_error"] > 0
     assert "accuracy" not in found
+
+
+def test_a_budget_in_milliseconds(cli, fails, tmp_path) -> None:
+    words = ("sensitivity", "cifar_cnn", "--count", "2", "--shares", "0.5,0.9", "--threads", "1")
+    message = fails(*words, "--milliseconds", "1e-6")
+    (least,) = re.findall(r"^error: 1e-06 ms cannot be reached with shares up to 0.9: (\S+) ms is", message)
+    (dense,) = re.findall(r"dense, the model takes (\S+) ms$", fails(*words, "--milliseconds", "1e6"))
+    assert 0 < float(least) < 2 * float(dense)
+
+
+def test_what_a_budget_in_milliseconds_tells(cli, tmp_path, monkeypatch) -> None:
+    """With times that are known: fc1 is the only layer that gains."""
+
+    def profile(graph):
+        left = 1 - max(row.share for row in rows(graph) if row.layer == "fc1")
+        times = {"conv2": 2.0, "fc1": 8 * left}
+        names = [next((p.name for p in fusing.parts(n) if p.name in times), n.name) for n in graph.nodes]
+        return [StepTime(name, "", "", 1e-3 * times.get(name, 1.0), 0, 0, 0) for name in names]
+
+    monkeypatch.setattr("nbcnn.debug.layer_times.profiled", lambda *_: profile)
+    words = ("cifar_cnn", "--count", "2", "--shares", "0.5,0.9", "--milliseconds", "12")
+    result = cli("sensitivity", *words, "-o", tmp_path / "s.yaml")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["conv2", "2.0000", "2.0000", "2.0000"] in lines
+    assert ["fc1", "8.0000", "4.0000", "0.8000"] in lines
+    assert ["the", "rest", "5.0000"] in lines
+    assert "dense: 15 ms; chosen: 11 ms, step by step; measured as a whole" in result.stdout
+    assert "fc1" in (tmp_path / "s.yaml").read_text() and "conv2" not in (tmp_path / "s.yaml").read_text()
+    found = json.loads(cli("sensitivity", *words, "--json").stdout)
+    assert found["chosen"] == {"fc1": 0.5}
+    assert found["layers"][1]["milliseconds"] == pytest.approx([8.0, 4.0, 0.8], rel=1e-3)
+    assert found["rest_milliseconds"] == pytest.approx(5.0)
+    assert found["chosen_milliseconds"] == pytest.approx(11.0)
+    assert found["measured_milliseconds"] > 0
 
 
 def test_labels_give_accuracies(cli, tmp_path) -> None:
@@ -75,6 +112,8 @@ def test_without_matplotlib(fails, tmp_path, monkeypatch) -> None:
     "words, says",
     [
         (("--sparsity", "0.5", "--time", "0.5"), "--sparsity and --time exclude each other"),
+        (("--time", "0.5", "--milliseconds", "5"), "--time and --milliseconds exclude each other"),
+        (("--milliseconds", "0"), "--milliseconds must be above 0, got 0"),
         (("-o", "s.yaml"), "-o needs a target"),
         (("--sparsity", "0.99"), "99.0% zeros cannot be reached with shares up to 0.9"),
         (("--sparsity", "1.5"), "sparsity must be above 0 and below 1"),

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbcnn.debug import allocate
+from nbcnn.debug.layer_times import LayerTimes
 from nbcnn.debug.sensitivity import Entry, Sensitivity
 from nbcnn.errors import OptionError
 from nbcnn.passes.prune import Prune
@@ -44,6 +45,40 @@ def test_time_is_multiply_accumulates_unless_another_model_is_given():
         return 1.0 if layer.name == "l1" else 100 * (1 - share)  # l1 gains nothing
 
     assert allocate.for_time(found, 0.55, measured) == {"l0": 0.5}
+
+
+TIMES = LayerTimes((0.0, 0.5, 0.9), {"l0.weight": (4.0, 4.0, 3.5), "l1.weight": (4.0, 2.0, 1.0)}, rest=2.0)
+
+
+def test_a_budget_of_seconds_holds_the_rest_of_the_network():
+    found = study((1000, 1, (0.01, 0.02)), (1000, 1, (0.2, 0.6)))
+    assert (TIMES.dense, TIMES.least) == (10.0, 6.5)
+    assert allocate.for_seconds(found, 8.0, TIMES) == {"l1": 0.5}
+    assert allocate.for_seconds(found, 7.6, TIMES) == {"l0": 0.9, "l1": 0.5}
+    assert allocate.for_seconds(found, 6.5, TIMES) == {"l0": 0.9, "l1": 0.9}
+    layer = found.entries[1].layer
+    assert [TIMES(layer, share) for share in (0.25, 0.7, 0.95)] == pytest.approx([3.0, 1.5, 1.0])
+
+
+def test_a_budget_that_no_shares_meet_says_what_they_do():
+    found = study((1000, 1, (0.01, 0.02)), (1000, 1, (0.2, 0.6)))
+    with pytest.raises(
+        OptionError, match=r"^6000 ms cannot .* 0\.9: 6500 ms is the least, 2000 ms of it not"
+    ):
+        allocate.for_seconds(found, 6.0, TIMES)
+    with pytest.raises(OptionError, match=r"nothing is to be pruned: dense, the model takes 1e\+04 ms"):
+        allocate.for_seconds(found, 10.0, TIMES)
+    for target in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(OptionError, match="must be above 0"):
+            allocate.for_seconds(found, target, TIMES)
+
+
+def test_the_even_share_uses_what_the_chosen_ones_do():
+    found = study((1000, 10, (0.1, 0.5)), (10, 1000, (0.2, 0.6)))
+    assert allocate.even(found, {"l0": 0.9}, allocate.by_size) == pytest.approx(900 / 1010)
+    assert allocate.even(found, {"l1": 0.5}, allocate.by_macs(found)) == pytest.approx(500 / 1010)
+    assert allocate.even(found, {"l1": 0.5}, TIMES) == 0.5
+    assert allocate.even(found, {}, TIMES) == 0.0
 
 
 def test_targets_that_cannot_be_met():
