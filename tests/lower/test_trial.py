@@ -191,8 +191,8 @@ def test_a_change_is_measured_again(change: str, cache, monkeypatch) -> None:
 
     def measure(graph: Graph, threads: int) -> None:
         found = rivals(graph)
-        if change == "threads":  # but for convolutions of one tap, the arguments of steps tell them too
-            found = [c for c in found if c.site.name == "conv2"]
+        if change == "threads":  # but for dense layers, the arguments of steps tell them too
+            found = [c for c in found if c.site.name == "fc"]
         trial.measure(found, detect(), CompileOptions(threads=threads))
 
     measure(network(), 1)
