@@ -173,7 +173,7 @@ def _group(tc, block, nv, lanes, registers, act, res_kind,
 
 @intrinsic(prefer_literal=True)
 def _pack(tc, mode, nv, lanes, plane, pitch, table, to, step, channels):
-    """The NV vectors that one tap reads of each channel; ``pitch`` and ``step``: bytes to the next channel."""
+    """The NV vectors that one tap reads of each channel; ``pitch``, ``step``: bytes to the next channel."""
     how, n, wide = literal(mode, "MODE"), literal(nv, "NV"), literal(lanes, "LANES")
 
     def emit_pack(context: Any, bd: Builder, sig: Any, args: Any) -> Scalar:
