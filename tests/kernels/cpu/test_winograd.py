@@ -16,8 +16,8 @@ from nbcnn.kernels.cpu import kernels, winograd
 from nbcnn.kernels.cpu.conv import IndirectConv
 from nbcnn.kernels.cpu.winograd import Winograd2, Winograd4
 from nbcnn.lower import build as lower_build
-from nbcnn.lower.build import compile_graph
 from nbcnn.lower.assign import assign
+from nbcnn.lower.build import compile_graph
 from nbcnn.lower.select import contest, site_of
 from nbcnn.ops.activation import Relu, Sigmoid, Silu
 from nbcnn.ops.arithmetic import Add, Mul
