@@ -46,7 +46,7 @@ def warm(
         typer.Argument(metavar="[MODEL...]", help="Names or YAML files; all that come with nbcnn if none."),
     ] = None,
 ) -> None:
-    """Compile the kernels of models, and try those that must be, ahead of their first use.
+    """Compile and try the kernels of models ahead of their first use.
 
     \b
     Example:
@@ -63,7 +63,7 @@ def warm(
 
 @app.command()
 def clear() -> None:
-    """Remove every file from the cache: kernels are compiled anew, and tried anew.
+    """Remove every file: kernels are compiled, and tried, anew.
 
     \b
     Example:

@@ -13,6 +13,7 @@ from nbcnn.cli.common import ModelName
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from nbcnn.ir import Graph
     from nbcnn.passes.prune_report import Row
 
 
@@ -28,6 +29,20 @@ def prune(
     criterion: Annotated[str | None, typer.Option(help="magnitude, global or random.")] = None,
     distribution: Annotated[
         str | None, typer.Option(help="Over the layers: uniform, erk (small ones keep more) or global.")
+    ] = None,
+    channels: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="In place of zeros: the share of channels to take out."),
+    ] = None,
+    macs: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE", help="In place of zeros: take out channels until so much of the MACs is left."
+        ),
+    ] = None,
+    round_to: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="With --channels, --macs: leave multiples of N channels. [8]"),
     ] = None,
     threshold: Annotated[
         float | None,
@@ -57,20 +72,23 @@ def prune(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
-    """Set the least weights of convolutions and dense layers to zero.
+    """Set the least weights of convolutions and dense layers to zero, or take channels out.
 
     Prints each layer's zeros and their pattern. The result holds the zeros as masks, which later
     passes and training keep; in a .yaml they take no space. Batch norm is left as it is, so the
-    model can be trained on.
+    model can be trained on. With --channels or --macs filters go, and with them all that belongs
+    to them: the result is a smaller dense model, and the table tells what is left of each group of
+    layers whose channels go together. There --criterion is l1 or l2, --distribution uniform or
+    global, and no layer is kept unless --keep names it.
 
     \b
     Example:
       nbcnn prune resnet50 --sparsity 0.9 --pattern 1x4 -o sparse.yaml
-      nbcnn prune resnet50 --sparsity 0.8 --distribution erk --layers "layer4.*=0.95"
+      nbcnn prune resnet50 --macs 0.5 -o small.yaml
+      nbcnn prune resnet50 --sparsity 0.8 --layers "layer4.*=0.95"
     """
     from nbcnn import api
-    from nbcnn.passes import Pipeline, optimize, prune_report
-    from nbcnn.passes.prune import Prune
+    from nbcnn.cli import prune_channels
 
     given = {
         "sparsity": sparsity,
@@ -78,6 +96,9 @@ def prune(
         "criterion": criterion,
         "distribution": distribution,
         "threshold": threshold,
+        "channels": channels,
+        "macs": macs,
+        "round_to": round_to,
         "keep": None if keep is None else names(keep),
         "layers": None if layers is None else _shares(layers),
         "seed": seed,
@@ -85,17 +106,31 @@ def prune(
     options = {name: value for name, value in given.items() if value is not None}
     if spec is not None:
         _check_alone(options)
-        pipeline = Pipeline.of(Path(spec))
+    graph = api.load(model, weights=weights)
+    if spec is None and not options.keys().isdisjoint(prune_channels.OPTIONS):
+        graph = prune_channels.pruned(graph, options, json)
     else:
-        pipeline = Pipeline.of(Prune.of(options) if options else Prune)
-    graph = optimize(api.load(model, weights=weights), pipeline)
+        graph = _zeroed(graph, spec, options, json)
+    if out:
+        (api.to_onnx if out.suffix == ".onnx" else api.save)(graph, out)
+
+
+def _zeroed(graph: Graph, spec: str | None, options: dict[str, Any], json: bool) -> Graph:
+    """``graph`` with zeros, after printing where they are."""
+    from nbcnn.errors import OptionError
+    from nbcnn.passes import Pipeline, optimize, prune_report
+    from nbcnn.passes.prune import Prune
+
+    if "round_to" in options:
+        raise OptionError("--round-to needs --channels or --macs")
+    pipeline = Pipeline.of(Path(spec) if spec is not None else Prune.of(options) if options else Prune)
+    graph = optimize(graph, pipeline)
     rows = prune_report.rows(graph)
     if json:
         typer.echo(_json(graph.name, str(pipeline), rows))
     else:
         _print(graph.name, str(pipeline), rows)
-    if out:
-        (api.to_onnx if out.suffix == ".onnx" else api.save)(graph, out)
+    return graph
 
 
 def names(words: str) -> list[str]:
@@ -121,7 +156,8 @@ def _check_alone(options: dict[str, Any]) -> None:
     from nbcnn.errors import OptionError
 
     for name in options:
-        raise OptionError(f"--{name} has no place beside --spec: the file says how to prune")
+        option = name.replace("_", "-")
+        raise OptionError(f"--{option} has no place beside --spec: the file says how to prune")
 
 
 def _print(name: str, spec: str, rows: list[Row]) -> None:

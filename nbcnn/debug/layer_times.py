@@ -7,7 +7,6 @@ conversions of what they read; all other steps are the rest, which pruning is ta
 
 from __future__ import annotations
 
-import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +22,7 @@ from nbcnn.lower.model import CONVERSION, Model, StepTime
 from nbcnn.ops.conv import Conv
 from nbcnn.ops.dense import Dense
 from nbcnn.options import CompileOptions
-from nbcnn.passes import Pipeline, fusing, optimize
+from nbcnn.passes import Pipeline, channel_cuts, fusing, optimize
 from nbcnn.passes.prune_layers import Layer
 
 ROUNDS, REPEATS = 7, 3
@@ -120,7 +119,7 @@ def owners(graph: Graph, layers: Iterable[Layer], lowered: Graph) -> dict[str, s
         parts = fusing.parts(node)
         if any(isinstance(part.op, Conv | Dense) for part in parts):
             names = {node.name, *(part.name for part in parts)}
-            held |= {re.sub(r"(\.live(\.\d+)?)+$", "", name): names for name in names}
+            held |= {channel_cuts.origin(name): names for name in names}
     found: dict[str, str] = {}
     for layer in layers:
         for reader, _ in graph.readers(layer.weight):

@@ -8,6 +8,7 @@ lose channels are new ones, ``name.live``; all others keep their names.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -60,6 +61,11 @@ def cut(
         if graph.is_output(old):  # the part of a split that kept its channels
             rw.redirect(old, new)
     rw.erase_dead([*dead, *now])
+
+
+def origin(name: str) -> str:
+    """The name that a value bore before it lost channels."""
+    return re.sub(r"(\.live(\.\d+)?)+$", "", name)
 
 
 class Sizes:

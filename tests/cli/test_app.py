@@ -13,6 +13,7 @@ from nbcnn.bench.remote import environment
 from nbcnn.cli import run as run_verb
 
 VERBS = [("list",), ("show",), ("run",), ("import",), ("export",), ("bench",), ("bisect",), ("cache",)]
+VERBS += [("prune",), ("sensitivity",)]
 INNER = [("cache", "show"), ("cache", "warm"), ("cache", "clear")]
 
 

@@ -69,6 +69,37 @@ def test_the_users_weights_and_a_spec(cli, tmp_path) -> None:
     assert (got.array[got.mask] == fc1.array[got.mask]).all()
 
 
+def test_channels_go_and_the_table_tells_which(cli, tmp_path) -> None:
+    result = cli("prune", "digits", "--channels", "0.5", "-o", tmp_path / "d.yaml")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "prune-channels{ratio=0.5}" in result.stdout
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["conv2", "32", "16", "4,608", "1,152", "294,912", "73,728"] in lines
+    why = ["'fc'", "is", "an", "output", "of", "the", "graph"]
+    assert ["fc", "10", "10", "10,250", "5,130", "10,240", "5,120", *why] in lines
+    dense, small = nbcnn.load("digits"), nbcnn.load(tmp_path / "d.yaml")
+    (whole,) = (line for line in lines if line[:2] == ["whole", "model"])
+    assert whole[2:6] == [f"{n:,}" for n in (dense.parameters, small.parameters, dense.macs, small.macs)]
+    assert not zeros(tmp_path / "d.yaml")
+    assert "batch_norm" in {node.op.name for node in small.nodes}
+
+
+def test_macs_and_a_table_in_json(cli, tmp_path) -> None:
+    words = ("--macs", "0.5", "--round-to", "1", "--criterion", "l1", "--distribution", "global")
+    result = cli("prune", "resnet18", *words, "--keep", "first", "--json", "-o", tmp_path / "r.yaml")
+    found = json.loads(result.stdout)
+    options = "macs=0.5, criterion=l1, distribution=global, round_to=1, keep=[first]"
+    assert (found["model"], found["passes"]) == ("resnet18", f"prune-channels{{{options}}}")
+    small = nbcnn.load(tmp_path / "r.yaml")
+    assert (found["parameters_left"], found["macs_left"]) == (small.parameters, small.macs)
+    assert 0.47 * found["macs"] < found["macs_left"] <= 0.5 * found["macs"]
+    first = found["groups"][0]
+    assert first["layers"][0] == "conv1" and len(first["layers"]) > 1  # with what is added to it
+    assert (first["channels"], first["channels_left"]) == (64, 64)
+    assert "'first' is to be kept" in first["why"]
+    assert sum(len(group["layers"]) for group in found["groups"]) == 21
+
+
 def test_an_onnx_file_has_the_zeros(cli, tmp_path) -> None:
     onnx = pytest.importorskip("onnx")
     cli("prune", "lenet5", "--sparsity", "0.9", "--keep", "last", "-o", tmp_path / "o.onnx")
@@ -94,6 +125,15 @@ def test_an_onnx_file_has_the_zeros(cli, tmp_path) -> None:
         (("--layers", "conv1=much"), "option 'layers.conv1': "),
         (("--spec", "none.yaml"), "none.yaml"),
         (("--spec", "s.yaml", "--sparsity", "0.5"), "--sparsity has no place beside --spec"),
+        (("--spec", "s.yaml", "--round-to", "4"), "--round-to has no place beside --spec"),
+        (("--channels", "0.5", "--sparsity", "0.5"), "--channels and --sparsity exclude each other"),
+        (("--threshold", "1", "--macs", "0.5"), "--macs and --threshold exclude each other"),
+        (("--channels", "0.5", "--macs", "0.5"), "--channels and --macs exclude each other"),
+        (("--channels", "0.5", "--pattern", "1x4"), "--channels and --pattern exclude each other"),
+        (("--channels", "1"), "option 'ratio': must be from 0 to below 1"),
+        (("--macs", "0.0001"), "macs=0.0001 is out of reach"),
+        (("--round-to", "4"), "--round-to needs --channels or --macs"),
+        (("--channels", "0.5", "--criterion", "magnitude"), "unknown 'magnitude'; expected one of: l1, l2"),
         (("--sparsity", "0.5", "--criterion", "best"), "option 'criterion': unknown 'best'"),
     ],
 )
