@@ -21,7 +21,11 @@ def bench(
     passes: Passes = DEFAULT.passes,
     precision: Annotated[str, typer.Option(help="Arithmetic of nbcnn's kernels.")] = DEFAULT.precision,
     against: Annotated[
-        str, typer.Option(metavar="ENGINE,...", help="Engines to compare with, or none.")
+        str,
+        typer.Option(
+            metavar="ENGINE,...",
+            help="Of onnxruntime, openvino, torch, mnn, ncnn, dense (nbcnn on passes default); or none.",
+        ),
     ] = ",".join(DEFAULT.against),
     warmup: Annotated[int, typer.Option(metavar="N", help="Calls before measuring.")] = DEFAULT.warmup,
     time: Annotated[float, typer.Option(metavar="SECONDS", help="Measuring time per engine.")] = DEFAULT.time,

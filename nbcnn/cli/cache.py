@@ -11,7 +11,7 @@ app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
 @app.callback()
 def cache(ctx: typer.Context) -> None:
-    """Show, fill or empty the cache of compiled kernels and of their times.
+    """Show, fill or empty the cache of kernels and their times.
 
     \b
     Example:

@@ -13,13 +13,15 @@ if TYPE_CHECKING:
     from nbcnn.ir.graph import Graph
     from nbcnn.lower.model import Model
 
-ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A name (see nbcnn list), a YAML or ONNX file.")]
+ModelName = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A name (see nbcnn list), a YAML or ONNX file.")
+]
 
 Passes = Annotated[
     str,
     typer.Option(
         metavar="PIPELINE",
-        help="default, max, none, a pipeline's YAML file, or passes: 'fuse-conv-bn, fuse-activation'.",
+        help="default, max, sparse, channels, none, a YAML file, or passes: 'fuse-conv-bn, fuse-activation'.",
     ),
 ]
 

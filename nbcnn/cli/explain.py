@@ -29,7 +29,7 @@ def explain(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Explain what the passes did to a node, and what they left alone.
+    """Explain what the passes did to a node, and why not more.
 
     With --node, the runs of passes that touched it or nearly did; with --why-not too, the one reason.
     Without --node, all near misses (of the pass). With --kernels, the compiled program step by step.

@@ -72,14 +72,16 @@ def prune(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
-    """Set the least weights of convolutions and dense layers to zero, or take channels out.
+    """Set the least weights to zero, or take channels out.
 
-    Prints each layer's zeros and their pattern. The result holds the zeros as masks, which later
-    passes and training keep; in a .yaml they take no space. Batch norm is left as it is, so the
-    model can be trained on. With --channels or --macs filters go, and with them all that belongs
-    to them: the result is a smaller dense model, and the table tells what is left of each group of
-    layers whose channels go together. There --criterion is l1 or l2, --distribution uniform or
-    global, and no layer is kept unless --keep names it.
+    The weights are those of convolutions and dense layers. Prints each layer's zeros and their
+    pattern. The result holds the zeros as masks, which later passes and training keep; in a .yaml
+    they take no space. Batch norm is left as it is, so the model can be trained on.
+
+    With --channels or --macs filters go, and with them all that belongs to them: the result is a
+    smaller dense model, and the table tells what is left of each group of layers whose channels go
+    together. There --criterion is l1 or l2, --distribution uniform or global, and no layer is kept
+    unless --keep names it.
 
     \b
     Example:

@@ -62,7 +62,7 @@ def sensitivity(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; all cores when not given.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws the noise, and the scores of random.")] = 0,
 ) -> None:
-    """Prune one layer at a time and print the error that this makes.
+    """Prune one layer at a time and print the error it makes.
 
     The error is that of the results, relative to those of the dense model (Euclidean norm); with
     labels (y of an .npz, or a folder of images for each class) the accuracy is printed instead. With
