@@ -165,8 +165,12 @@ def test_fewer_rows_than_a_block():
     check(MR=14, kernel=1, pad=0, height=3, width=3, images=3, n=40)
 
 
+STEEP = {"reciprocal", "sqrt", "exp", "log"}
+"""No bound on their slope, or not defined everywhere: test_activation_code.py holds them alone."""
+
+
 @pytest.mark.parametrize("RES", [0, 1, 2])
-@pytest.mark.parametrize("act", ACTIVATIONS)
+@pytest.mark.parametrize("act", [a for a in ACTIVATIONS if a not in STEEP])
 def test_activation_and_residual(act, RES):
     check(MR=4, LANES=16, NV=1, act=act, RES=RES, UNROLL=1, n=19, channels=4)
 
