@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
 
 from nbcnn.errors import OptionError
@@ -15,13 +14,11 @@ from nbcnn.lower.model import Model
 from nbcnn.lower.plan import kernel_specs, lower
 from nbcnn.lower.select import REFERENCE, batch_axis, contests
 from nbcnn.lower.taps import add_taps
+from nbcnn.lower.trial import Progress
 from nbcnn.options import CompileOptions
 from nbcnn.runtime import codecache
 from nbcnn.runtime.threads import default_threads
 from nbcnn.target import Target, detect
-
-Progress = Callable[[int, int, str], None]
-"""Called with (done, total, what) during long work."""
 
 
 def compile_graph(
@@ -44,7 +41,7 @@ def compile_graph(
     target = target or detect()
     threads = options.threads or default_threads()
     options = replace(options, threads=threads)
-    rivals = trial.measure(contests(graph, kernels(), target, options), target, options)
+    rivals = trial.measure(contests(graph, kernels(), target, options), target, options, progress)
     choices = add_taps(graph, assign.assign(rivals), kernels(), target, options)
     slow = [f"{c.site.name} ({c.site.op.name})" for c in choices if c.kernel is REFERENCE]
     if slow:

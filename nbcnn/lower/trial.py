@@ -38,6 +38,9 @@ from nbcnn.runtime import codecache, driver, store
 from nbcnn.runtime.program import ROW, Context
 from nbcnn.target import Target
 
+Progress = Callable[[int, int, str], None]
+"""Called with (done, total, what) during long work."""
+
 ROUNDS = 6
 """Each kernel runs so often, in the order of the network, so that its weights are as cold as there."""
 
@@ -45,8 +48,13 @@ HOPELESS = 4.0
 """A rival that is estimated to take so many times as long as the best rival is not tried."""
 
 
-def measure(contests: list[Contest], target: Target, options: CompileOptions) -> list[Contest]:
-    """``contests`` with the measured seconds of those kernels that must be tried, and of their rivals."""
+def measure(
+    contests: list[Contest], target: Target, options: CompileOptions, progress: Progress | None = None
+) -> list[Contest]:
+    """``contests`` with the measured seconds of those kernels that must be tried, and of their rivals.
+
+    ``progress(done, total, kernel)`` is called while kernels are compiled for the trial.
+    """
     entries = [(i, kernel) for i, contest in enumerate(contests) for kernel in _to_try(contest)]
     if not entries:
         return contests
@@ -56,7 +64,7 @@ def measure(contests: list[Contest], target: Target, options: CompileOptions) ->
     key = _key(sites, Emit(batch, target, options, _Unpacked()))
     times = _remembered(key, len(entries))
     if times is None:
-        times = _timed(sites, Emit(batch, target, options, Store()))
+        times = _timed(sites, Emit(batch, target, options, Store()), progress)
         store.write("trial", key, json.dumps(times).encode())
     found = list(contests)
     for i in {i for i, _ in entries}:
@@ -130,10 +138,12 @@ def _steps(
     return [step for step in kernel.steps(site, ins, outs, emit) if isinstance(step, Step)]
 
 
-def _timed(sites: list[tuple[Site, Kernel]], emit: Emit) -> list[float]:
+def _timed(sites: list[tuple[Site, Kernel]], emit: Emit, progress: Progress | None = None) -> list[float]:
     """The least seconds of each kernel at its site, over several rounds."""
     groups = [_steps(site, kernel, *_views(site, kernel, emit), emit) for site, kernel in sites]
     steps: list[Step | PythonStep] = [step for group in groups for step in group]
+    specs = dict.fromkeys(step.kernel for group in groups for step in group)
+    codecache.warm([(spec, emit.target) for spec in specs], progress)
     offsets, arena = _places(groups)
     context = Context(encode(steps, offsets, emit, arena, {}))
     noise = np.random.default_rng(0).standard_normal(arena // 4 + 1, np.float32)

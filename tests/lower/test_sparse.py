@@ -54,7 +54,7 @@ def preferred():
     with pytest.MonkeyPatch.context() as patch:
         for record in RECORDS:
             patch.setattr(record, "cost", lambda self, site, target: -1.0)
-        patch.setattr(trial, "measure", lambda contests, target, options: contests)
+        patch.setattr(trial, "measure", lambda contests, *_: contests)
         yield
 
 

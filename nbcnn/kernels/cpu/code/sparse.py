@@ -230,14 +230,18 @@ def make(
         # Few blocks do not divide well: then the output channels are divided too.
         shares = 1 if blocks * images >= 8 * parts or blocks * images % parts == 0 else parts
         total = images * blocks * shares
-        for unit in range(total * part // parts, total * (part + 1) // parts):
-            block, share = unit // shares, unit % shares
+        unit, stop = total * part // parts, total * (part + 1) // parts
+        while unit < stop:
+            block = unit // shares
+            share = unit - block * shares
+            until = min(shares, share + stop - unit)  # shares of one block that follow each other are one
+            unit += until - share
             image = block // blocks
             at = (block - image * blocks) * NV * WIDTH
             left = vectors - (block - image * blocks) * NV
             source = x + image * x_image
             to, other = out + image * out_image + at, res + image * res_image + at
-            begin, end = groups * share // shares, groups * (share + 1) // shares
+            begin, end = groups * share // shares, groups * until // shares
             for chunk in range(chunks):
                 pixels = source + at
                 if MODE != 0:
