@@ -60,9 +60,9 @@ def timed(monkeypatch, cache) -> list[list[str]]:
     calls: list[list[str]] = []
     real = trial._timed
 
-    def count(sites: list, emit: Emit) -> list[float]:
+    def count(sites: list, emit: Emit, *rest: object) -> list[float]:
         calls.append([kernel.name for _, kernel in sites])
-        return real(sites, emit)
+        return real(sites, emit, *rest)
 
     monkeypatch.setattr(trial, "_timed", count)
     return calls
@@ -165,7 +165,7 @@ def test_they_are_kept_on_disk(timed, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("NBCNN_CACHE_DIR", str(tmp_path))
     compiled(network())
     assert len(list(tmp_path.glob("trial-*"))) == 1
-    monkeypatch.setattr(trial, "_timed", lambda sites, emit: pytest.fail("kernels were tried again"))
+    monkeypatch.setattr(trial, "_timed", lambda *_: pytest.fail("kernels were tried again"))
     compiled(network())
 
 
@@ -187,7 +187,7 @@ CHANGES: dict[str, Callable[[pytest.MonkeyPatch], tuple[Graph, int]]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_is_measured_again(change: str, cache, monkeypatch) -> None:
-    monkeypatch.setattr(trial, "_timed", lambda sites, emit: [1e-5] * len(sites))
+    monkeypatch.setattr(trial, "_timed", lambda sites, *_: [1e-5] * len(sites))
 
     def measure(graph: Graph, threads: int) -> None:
         found = rivals(graph)
@@ -273,7 +273,7 @@ def test_the_command_line_shows_it(tmp_path, monkeypatch) -> None:
 def test_either_winner_is_right(winner: str, batch: int, cache, monkeypatch) -> None:
     """Values are read back from whole channels and from pixels, and what is converted between them."""
     monkeypatch.setattr(
-        trial, "_timed", lambda sites, emit: [1e-6 if k.name == winner else 1e-2 for _, k in sites]
+        trial, "_timed", lambda sites, *_: [1e-6 if k.name == winner else 1e-2 for _, k in sites]
     )
     model = compiled(network(), keep_values=True)
     taken = {c.site.name: c.kernel.name for c in model.choices}
