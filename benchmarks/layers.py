@@ -3,9 +3,9 @@
     python benchmarks/layers.py resnet50 [--passes sparse --sparsity 0.9 --pattern unstructured] [--time 10]
 
 Writes ``results/layers/MODEL[-PATTERN-ZEROS].md`` beside this file. Every step is timed by itself, in the
-order of the network, round after round for ``--time`` seconds on one thread; the least time of each counts, so
-that other work on the machine does not. FLOPs are those that are done: of the weights that are not zero, and for
-Winograd's algorithm those of the direct product, which can exceed the peak.
+order of the network, round after round for ``--time`` seconds on one thread; the least time of each counts,
+so that other work on the machine does not. FLOPs are those that are done: of the weights that are not zero,
+and for Winograd's algorithm those of the direct product, which can exceed the peak.
 """
 
 from __future__ import annotations

@@ -292,7 +292,7 @@ def test_either_winner_is_right(winner: str, batch: int, cache, monkeypatch) -> 
 @pytest.mark.parametrize("batch", [1, 2, 5])
 def test_tap_inside_a_fused_node_over_channels(batch: int, cache, monkeypatch) -> None:
     monkeypatch.setattr(SparseConv, "cost", lambda self, site, target: -1.0)
-    monkeypatch.setattr(trial, "measure", lambda contests, target, options: contests)
+    monkeypatch.setattr(trial, "measure", lambda contests, *_: contests)
     graph = network()
     model = compiled(graph, taps=["conv1"])
     assert "sparse" in {c.kernel.name for c in model.choices if c.site.name == "conv1"}
