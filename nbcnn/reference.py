@@ -147,7 +147,7 @@ def excess(
         results = (results,)
     exact = op.reference(*(_cast(a, np.float64) for a in arrays))
     floats = [a.dtype.type for a in (*results, *arrays) if a.dtype.kind == "f"]
-    limits = bound(op, arrays, *floats[:1] or [np.float32], factor, tile)
+    limits = bound(op, arrays, floats[0] if floats else np.float32, factor, tile)
     worst = 0.0
     for got, want, limit in zip(results, exact, limits, strict=True):
         if got.shape != want.shape:

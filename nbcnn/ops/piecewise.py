@@ -106,6 +106,10 @@ class Shrink(Activation):
         both = (abs(x) + self.lambd <= e) & (e > 0)
         return e + (jumps * 1.0 + both) * abs(self.lambd - self.bias)
 
+    def rounded(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """``bias`` itself is rounded, however small what is left of ``x``."""
+        return abs(y) + abs(self.bias)
+
     def slope(self) -> None:
         return None
 

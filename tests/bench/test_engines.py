@@ -227,7 +227,7 @@ def test_mnn_tries_its_sparse_kernels_where_there_are_zeros(zeros, notes, tmp_pa
 
 
 def test_a_compression_file_of_mnn_is_the_message_it_should_be():
-    from nbcnn.bench.engines.mnn import compression
+    from nbcnn.bench.engines.mnn_engine import compression
 
     assert compression(4) == b"\n\x050.0.0\x12\x0a\x08\x01\x1a\x06\x08\x01\x1a\x02\x20\x04"
 

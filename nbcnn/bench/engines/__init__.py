@@ -89,21 +89,21 @@ NBCNN = Engine("nbcnn", _HERE + "own:Nbcnn", extra="")
 
 ENGINES: dict[str, tuple[Engine, ...]] = {
     "dense": (Engine("nbcnn (dense)", _HERE + "own:Nbcnn", peer=False, options={"passes": "default"}),),
-    "onnxruntime": (Engine("onnxruntime", _HERE + "onnxruntime:OnnxRuntime", ("onnxruntime", "onnx")),),
+    "onnxruntime": (Engine("onnxruntime", _HERE + "onnxruntime_engine:OnnxRuntime", ("onnxruntime", "onnx")),),
     "openvino": (
-        Engine("openvino", _HERE + "openvino:OpenVino", ("openvino", "onnx"), "peers"),
+        Engine("openvino", _HERE + "openvino_engine:OpenVino", ("openvino", "onnx"), "peers"),
         Engine(
             "openvino (default precision)",
-            _HERE + "openvino:OpenVino",
+            _HERE + "openvino_engine:OpenVino",
             ("openvino", "onnx"),
             "peers",
             peer=False,
             options={"precision": None},
         ),
     ),
-    "torch": (Engine("torch", _HERE + "torch:Torch", ("torch", "onnx"), "peers"),),
-    "mnn": (Engine("mnn", _HERE + "mnn:Mnn", ("MNN", "onnx"), "peers"),),
-    "ncnn": (Engine("ncnn", _HERE + "ncnn:Ncnn", ("ncnn", "pnnx", "onnx"), "peers"),),
+    "torch": (Engine("torch", _HERE + "torch_engine:Torch", ("torch", "onnx"), "peers"),),
+    "mnn": (Engine("mnn", _HERE + "mnn_engine:Mnn", ("MNN", "onnx"), "peers"),),
+    "ncnn": (Engine("ncnn", _HERE + "ncnn_engine:Ncnn", ("ncnn", "pnnx", "onnx"), "peers"),),
 }
 """What ``--against`` may name, and the rows that each name gives."""
 
