@@ -89,7 +89,9 @@ NBCNN = Engine("nbcnn", _HERE + "own:Nbcnn", extra="")
 
 ENGINES: dict[str, tuple[Engine, ...]] = {
     "dense": (Engine("nbcnn (dense)", _HERE + "own:Nbcnn", peer=False, options={"passes": "default"}),),
-    "onnxruntime": (Engine("onnxruntime", _HERE + "onnxruntime_engine:OnnxRuntime", ("onnxruntime", "onnx")),),
+    "onnxruntime": (
+        Engine("onnxruntime", _HERE + "onnxruntime_engine:OnnxRuntime", ("onnxruntime", "onnx")),
+    ),
     "openvino": (
         Engine("openvino", _HERE + "openvino_engine:OpenVino", ("openvino", "onnx"), "peers"),
         Engine(
