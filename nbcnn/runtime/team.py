@@ -37,6 +37,7 @@ class Team:
         self._memory = np.zeros((MOST_THREADS + 2) * 16 + 16, np.int64)
         address = self._memory.ctypes.data
         self._block = address + -address % 128
+        self._most = (os.cpu_count() or 1) - 1  # workers; asking costs 15 us, twice the call of a small model
         self._bells: list[threading.Lock] = []  # one per worker, held while it may sleep
         self._asleep: set[int] = set()
         self._running = False
@@ -47,7 +48,7 @@ class Team:
         if parts > MOST_THREADS:
             raise ValueError(f"at most {MOST_THREADS} parts, not {parts}")
         with self._region:
-            while len(self._bells) < min(parts, os.cpu_count() or 1) - 1:
+            while len(self._bells) < min(parts - 1, self._most):
                 self._start()
             self._running = True  # from here on workers stay awake
             try:
