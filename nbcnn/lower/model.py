@@ -5,18 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from nbcnn.errors import InputError, nearest
 from nbcnn.ir.graph import Graph
-from nbcnn.ir.types import BATCH, Dim, TensorType
+from nbcnn.ir.types import BATCH, TensorType
 from nbcnn.kernels.base import PythonStep, Step, View
 from nbcnn.lower.plan import Lowered, Memory
 from nbcnn.lower.select import REFERENCE, Candidate, Choice
 from nbcnn.runtime import driver
-from nbcnn.runtime.program import ROW, Plan, Program, PythonCall
+from nbcnn.runtime.program import PLANS, ROW, Plan, Program, PythonCall
 from nbcnn.target import Target
 
 CONVERSION = "layout"
@@ -74,7 +75,9 @@ class Model:
         self.target = target
         self._choices = {c.site.name: c for c in choices}
         self._batch = batch
-        self._inputs_wanted = graph.inputs
+        self._wanted = wanted = graph.inputs
+        self._batched = _batch_axis(wanted)
+        self._shapes = lru_cache(PLANS)(lambda n: {name: t.extents(n) for name, t in wanted.items()})
         self._program = Program(plan, threads)
         self._program.plan(batch)
 
@@ -217,7 +220,23 @@ class Model:
         return self._program.plan(batch or self._batch).notes
 
     def _inputs(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[int, dict[str, np.ndarray]]:
-        types = self._inputs_wanted
+        """The batch size and the inputs by name, checked; this is most of what a call costs in Python."""
+        types = self._wanted
+        if named or len(args) != len(types):
+            args = self._in_order(args, named)
+        arrays = {name: _array(name, types[name], value) for name, value in zip(types, args, strict=True)}
+        batch = self._batch
+        if self._batched:
+            name, axis = self._batched
+            batch = arrays[name].shape[axis] if axis < arrays[name].ndim else 0
+        for name, shape in self._shapes(batch).items():
+            if arrays[name].shape != shape or not batch:
+                raise _wrong_shape(name, arrays[name].shape, types[name], shape)
+        return batch, arrays
+
+    def _in_order(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The value of every input."""
+        types = self._wanted
         if len(args) > len(types):
             raise InputError(f"the model takes {len(types)} inputs ({', '.join(types)}), got {len(args)}")
         given = dict(zip(types, args, strict=False))
@@ -227,21 +246,14 @@ class Model:
             if name in given:
                 raise InputError(f"input '{name}' is given twice")
             given[name] = value
-        batch: int | None = None
-        arrays = {}
         for name, type_ in types.items():
             if name not in given:
                 raise InputError(f"input '{name}' {type_} is missing")
-            arrays[name] = array = _array(name, given[name], type_)
-            if type_.shape and type_.shape[0] == BATCH:
-                if batch is not None and batch != array.shape[0]:
-                    raise InputError(f"input '{name}' has batch {array.shape[0]}, others have {batch}")
-                batch = array.shape[0]
-        return batch or self._batch, arrays
+        return tuple(given[name] for name in types)
 
 
-def _array(name: str, value: Any, type_: TensorType) -> np.ndarray:
-    """``value`` as a contiguous array of ``type_``; raises InputError when it is not of that type."""
+def _array(name: str, type_: TensorType, value: Any) -> np.ndarray:
+    """``value`` as a contiguous array of the dtype of ``type_``; raises InputError when it is of another."""
     if type(value) is np.ndarray:
         array = value
     elif hasattr(value, "__array__"):
@@ -258,16 +270,22 @@ def _array(name: str, value: Any, type_: TensorType) -> np.ndarray:
             f"input '{name}' should be {type_}, got dtype {array.dtype}; "
             f"convert it with .astype('{type_.dtype}')"
         )
-    if not _fits(array.shape, type_.shape):
-        raise InputError(f"input '{name}' should be {type_}, got shape {list(array.shape)}")
-    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+    return array if array.flags.c_contiguous else array.copy()
 
 
-def _fits(shape: tuple[int, ...], wanted: tuple[Dim, ...]) -> bool:
-    """Whether extents agree wherever ``wanted`` has a number; the others are not 0."""
-    if len(shape) != len(wanted):
-        return False
-    return all(n > 0 if isinstance(w, str) else w == n for w, n in zip(wanted, shape, strict=True))
+def _wrong_shape(name: str, shape: tuple[int, ...], type_: TensorType, wanted: tuple[int, ...]) -> InputError:
+    """What to say of an input of ``shape`` that should be ``type_``, with the others ``wanted``."""
+    fits = len(shape) == type_.rank and all(
+        n == w if isinstance(w, int) else n > 0 for n, w in zip(shape, type_.shape, strict=True)
+    )
+    but = f"; beside the other inputs {list(wanted)}" if fits else ""
+    return InputError(f"input '{name}' should be {type_}, got shape {list(shape)}{but}")
+
+
+def _batch_axis(types: Mapping[str, TensorType]) -> tuple[str, int] | None:
+    """The first input that tells the batch size, and its axis; None where all have a fixed shape."""
+    places = ((name, type_.shape.index(BATCH)) for name, type_ in types.items() if BATCH in type_.shape)
+    return next(places, None)
 
 
 def _computes(step: Step | PythonStep) -> bool:

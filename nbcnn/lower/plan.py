@@ -68,7 +68,7 @@ def lower(graph: Graph, choices: list[Choice], emit: Emit) -> Plan:
         weights=emit.store.nbytes("weights"),
     )
     results = {
-        name: (graph.type(value).extents(emit.batch), graph.type(value).dtype)
+        name: (graph.type(value).extents(emit.batch), np.dtype(graph.type(value).dtype))
         for name, value in graph.outputs.items()
     }
     notes = Lowered(tuple(steps), values, offsets, report, kept)
@@ -107,7 +107,7 @@ def encode(
     offsets: dict[Buffer, int],
     emit: Emit,
     arena: int,
-    results: dict[str, tuple[tuple[int, ...], str]],
+    results: dict[str, tuple[tuple[int, ...], np.dtype]],
     notes: Lowered | None = None,
 ) -> Plan:
     """The plan of ``steps`` with its buffers at ``offsets`` of an arena of ``arena`` bytes."""

@@ -5,6 +5,7 @@ Knows neither graphs nor operators: addresses of compiled functions, blocks of a
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -51,8 +52,8 @@ class Plan:
 
     ``kernels[i]`` is the function of step i, whose arguments begin at ``args[starts[i]]``;
     ``relocations`` index the arguments that are arena offsets. ``segments`` are native ranges of
-    steps and Python calls in order. ``keep`` holds the arrays that arguments point into, ``notes``
-    what the compiler wants to remember of this plan.
+    steps and Python calls in order, ``results`` the shape and dtype of each output. ``keep`` holds the
+    arrays that arguments point into, ``notes`` what the compiler wants to remember of this plan.
     """
 
     kernels: np.ndarray
@@ -61,7 +62,7 @@ class Plan:
     relocations: np.ndarray
     inputs: tuple[External, ...]
     outputs: tuple[External, ...]
-    results: Mapping[str, tuple[tuple[int, ...], str]]
+    results: Mapping[str, tuple[tuple[int, ...], np.dtype]]
     segments: tuple[tuple[int, int] | PythonCall, ...]
     arena_bytes: int
     keep: tuple[object, ...] = ()
@@ -86,14 +87,21 @@ class Context:
     def bind(self, externals: tuple[External, ...], arrays: Mapping[str, np.ndarray]) -> None:
         """Point the arguments that read inputs or write outputs to the caller's arrays."""
         for external in externals:
-            address = arrays[external.name].__array_interface__["data"][0]
-            self.args[external.index] = address + external.offset
+            self.args[external.index] = address(arrays[external.name]) + external.offset
 
     def read(
         self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...] | None, dtype: str = "float32"
     ) -> np.ndarray:
         """A view of the arena at ``offset`` bytes; strides in bytes (None: contiguous)."""
         return np.ndarray(shape, dtype, self.arena, offset, strides)
+
+
+def address(array: np.ndarray) -> int:
+    """Where the data of a contiguous array begin, in half the time that its own interface takes."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # read-only, empty, or of a dtype that buffers do not know
+        return array.__array_interface__["data"][0]
 
 
 def _pages(nbytes: int) -> mmap.mmap:

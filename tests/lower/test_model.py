@@ -13,6 +13,7 @@ from nbcnn import reference
 from nbcnn.errors import InputError, OptionError
 from nbcnn.ir import Graph
 from nbcnn.ops.activation import Relu
+from nbcnn.ops.arithmetic import Add
 from nbcnn.ops.concat import Concat
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.pool import GlobalAvgPool
@@ -197,3 +198,27 @@ def test_other_batch_sizes_compile_nothing(monkeypatch: pytest.MonkeyPatch) -> N
         np.testing.assert_allclose(
             model(x[:batch]), next(iter(expected.values()))[:batch], rtol=1e-4, atol=1e-5
         )
+
+
+def test_inputs_agree_on_the_batch_wherever_it_stands() -> None:
+    build = Builder()
+    x, y = build.input(3, 4, name="x"), build.input(3, 4, name="y")
+    model = nbcnn.compile(build.graph(build("sum", Add(), x, y)), threads=1)
+    four, two = (np.ones((n, 3, 4), np.float32) for n in (4, 2))
+    np.testing.assert_array_equal(model(four, four), four + four)
+    with pytest.raises(InputError, match=r"'y'.*got shape \[2, 3, 4\]; beside the other inputs \[4, 3, 4\]"):
+        model(four, two)
+    with pytest.raises(InputError, match=r"'x'.*got shape"):
+        model(np.float32(1).reshape(()), four)
+
+
+@pytest.mark.parametrize("odd", ["read-only", "elsewhere"])
+def test_an_input_that_may_not_be_written(graph, model, odd) -> None:
+    x = images(2)
+    expected = model(x.copy())["d"]
+    if odd == "read-only":
+        x.flags.writeable = False
+    else:
+        x = np.broadcast_to(x[0], (2, 3, 8, 8))
+        expected = model(np.array(x))["d"]
+    np.testing.assert_array_equal(model(x)["d"], expected)
