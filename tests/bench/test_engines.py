@@ -119,6 +119,34 @@ CASES = {
         [node("Add", ["x", "b"], ["a"]), node("Mul", ["a", "x"], ["y"])],
         {"b": weights(1, 4, 1, 1)},
     ),
+    "split": (
+        [
+            node("Split", ["x", "s"], ["p", "q"], axis=1),
+            node("Split", ["x"], ["r", "t"], axis=3, num_outputs=2),
+            node("GlobalMaxPool", ["q"], ["m"]),
+            node("Mul", ["p", "m"], ["n"]),
+            node("ReduceMean", ["t"], ["u"], keepdims=1),
+            node("Add", ["n", "u"], ["y"]),
+        ],
+        {"s": np.array([3, 1], I64)},
+    ),
+    "shuffle": (
+        [
+            node("Reshape", ["x", "s"], ["f"]),
+            node("Transpose", ["f"], ["t"], perm=[0, 2, 1, 3, 4]),
+            node("Gather", ["t", "i"], ["y"], axis=1),
+        ],
+        {"s": np.array([0, 2, 2, 9, 11], I64), "i": np.array([[1, 0, 1]], I64)},
+    ),
+    "transpose": ([node("Transpose", ["x"], ["y"])], {}),
+    "layer norm": (
+        [node("LayerNormalization", ["x", "g", "b"], ["y"], axis=-1, epsilon=1e-3)],
+        {"g": weights(11), "b": weights(11)},
+    ),
+    "transposed conv": (
+        [node("ConvTranspose", ["x", "w", "b"], ["y"], strides=[2, 2], pads=[1, 1, 1, 1])],
+        {"w": weights(4, 6, 3, 3), "b": weights(6)},
+    ),
     "softmax": ([node("Softmax", ["x"], ["y"], axis=1)], {}),
     "identities": (
         [node("Dropout", ["x", "r"], ["d"]), node("Identity", ["d"], ["y"])],

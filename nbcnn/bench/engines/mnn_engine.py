@@ -68,7 +68,7 @@ class Mnn:
 
     def _load(self, path: Path) -> Any:
         nn = import_module("MNN.nn")  # not typed, as nothing of MNN is
-        options = {"backend": "CPU", "precision": "high", "numThread": self._task.threads}
+        options = {"backend": "CPU", "precision": "high", "memory": "normal", "numThread": self._task.threads}
         runtime = nn.create_runtime_manager((options,))
         names = self._file.inputs, self._file.outputs
         return nn.load_module_from_file(str(path), *names, runtime_manager=runtime, shape_mutable=False)

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    op: Callable[..., Tensor]
+    op: Callable[..., Tensor | tuple[Tensor, ...]]
     inputs: tuple[str, ...]
-    output: str
+    outputs: tuple[str, ...]
     attributes: dict[str, Any]
 
 
@@ -62,16 +62,19 @@ class OnnxModule(nn.Module):
             if slot < len(node.input) and node.input[slot]:
                 if node.input[slot] not in self._constants:
                     raise NotImplementedError(f"ONNX {node.op_type} with a computed input {slot}")
-                attributes[f"input{slot}"] = self._constants[node.input[slot]]
+                attributes[f"input{slot}"] = self._constants[node.input[slot]].tolist()
         inputs = tuple(name for i, name in enumerate(node.input) if i not in numbers)
-        self._steps.append(Step(OPS[node.op_type], inputs, node.output[0], attributes))
+        if node.op_type == "Split":
+            attributes["count"] = len(node.output)
+        self._steps.append(Step(OPS[node.op_type], inputs, tuple(node.output), attributes))
 
     def forward(self, *args: Tensor) -> Tensor | tuple[Tensor, ...]:
         values: dict[str, Any] = {"": None}
         values.update({name: getattr(self, key) for name, key in self._weights.items()})
         values.update(zip(self.inputs, args, strict=True))
         for step in self._steps:
-            values[step.output] = step.op(*(values[i] for i in step.inputs), **step.attributes)
+            found = step.op(*(values[i] for i in step.inputs), **step.attributes)
+            values.update(zip(step.outputs, found if isinstance(found, tuple) else (found,), strict=False))
         results = tuple(values[name] for name in self.outputs)
         return results[0] if len(results) == 1 else results
 
@@ -185,6 +188,28 @@ def _reshape(x, *, input1, allowzero=0):
     return x.reshape(shape)
 
 
+def _split(x, *, input1=None, axis=0, split=None, num_outputs=None, count):
+    extent = int(x.shape[axis])
+    part = -(-extent // count)
+    sizes = input1 or split or [min(part, extent - i * part) for i in range(count)]
+    return torch.split(x, sizes, axis)
+
+
+def _layer_norm(x, scale, bias=None, *, axis=-1, epsilon=1e-5, stash_type=1):
+    return F.layer_norm(x, x.shape[axis:], scale, bias, epsilon)
+
+
+def _conv_transpose(x, w, b=None, *, strides=None, dilations=None, pads=None, group=1, output_padding=None,
+                    kernel_shape=None):  # fmt: skip
+    rank = w.dim() - 2
+    strides, dilations = strides or [1] * rank, dilations or [1] * rank
+    before, after = _split_pads(x, kernel_shape or list(w.shape[2:]), strides, dilations, pads, b"NOTSET")
+    if before != after:
+        raise NotImplementedError("ONNX ConvTranspose with uneven padding")
+    conv = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}[rank]
+    return conv(x, w, b, strides, before, output_padding or [0] * rank, group, dilations)
+
+
 def _reduce_mean(x, *, input1=None, axes=None, keepdims=1, noop_with_empty_axes=0):
     chosen = axes if input1 is None else [int(a) for a in input1]
     if not chosen:
@@ -198,6 +223,20 @@ def _global_pool(x):
     return x.mean(list(range(2, x.dim())), keepdim=True)
 
 
+def _global_max_pool(x):
+    return x.amax(list(range(2, x.dim())), keepdim=True)
+
+
+def _transpose(x, *, perm=None):
+    return x.permute(perm or list(reversed(range(x.dim()))))
+
+
+def _gather(x, indices, *, axis=0):
+    found = x.index_select(axis, indices.reshape(-1))
+    axis %= x.dim()
+    return found.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+
+
 def _hard_sigmoid(x, *, alpha=0.2, beta=0.5):
     if abs(alpha - 1 / 6) < 1e-6 and beta == 0.5:
         return F.hardsigmoid(x)
@@ -208,24 +247,28 @@ def _gelu(x, *, approximate=b"none"):
     return F.gelu(x, approximate=approximate.decode())
 
 
-OPS: dict[str, Callable[..., Tensor]] = {
+OPS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     "Add": torch.add,
     "AveragePool": _average_pool,
     "BatchNormalization": _batch_norm,
     "Clip": _clip,
     "Concat": lambda *xs, axis: torch.cat(xs, axis),
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "Div": torch.div,
     "Dropout": lambda x, **_: x,
     "Elu": lambda x, alpha=1.0: F.elu(x, alpha),
     "Erf": torch.erf,
     "Flatten": _flatten,
+    "Gather": _gather,
     "Gelu": _gelu,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_pool,
+    "GlobalMaxPool": _global_max_pool,
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": F.hardswish,
     "Identity": lambda x: x,
+    "LayerNormalization": _layer_norm,
     "LeakyRelu": lambda x, alpha=0.01: F.leaky_relu(x, alpha),
     "MatMul": torch.matmul,
     "MaxPool": _max_pool,
@@ -234,9 +277,11 @@ OPS: dict[str, Callable[..., Tensor]] = {
     "Relu": F.relu,
     "Reshape": _reshape,
     "Sigmoid": torch.sigmoid,
+    "Split": _split,
     "Softmax": lambda x, axis=-1: F.softmax(x, axis),
     "Sub": torch.sub,
     "Tanh": torch.tanh,
+    "Transpose": _transpose,
 }
 
 NUMBERS: dict[str, tuple[int, ...]] = {
@@ -244,5 +289,6 @@ NUMBERS: dict[str, tuple[int, ...]] = {
     "Dropout": (1, 2),
     "ReduceMean": (1,),
     "Reshape": (1,),
+    "Split": (1,),
 }
 """Input slots that torch takes as numbers."""

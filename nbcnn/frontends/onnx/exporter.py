@@ -93,7 +93,8 @@ class _Writer:
 
     def constant(self, name: str, array: np.ndarray) -> str:
         name = self.fresh(name)
-        self.constants.append(package().numpy_helper.from_array(np.ascontiguousarray(array), name))
+        rows = np.ascontiguousarray(array).reshape(array.shape)  # a scalar would come back as one row
+        self.constants.append(package().numpy_helper.from_array(rows, name))
         return name
 
     def fresh(self, name: str) -> str:

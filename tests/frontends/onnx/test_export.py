@@ -101,6 +101,14 @@ def test_the_batch_is_open_and_names_are_kept(tmp_path) -> None:
     assert model.opset_import[0].version == 17
 
 
+def test_bounds_are_scalars(tmp_path) -> None:
+    x = TensorType(("N", 2))
+    relu6 = Node("relu6", ops.get("relu6")(), ("x",), ("relu6",))
+    model = export(Graph.build("g", {"x": x}, [relu6], {}, ["relu6"]), tmp_path / "g.onnx")
+    assert model.graph.node[0].op_type == "Clip"
+    assert [list(t.dims) for t in model.graph.initializer] == [[], []]
+
+
 def test_outputs_that_are_inputs_weights_or_shared(tmp_path) -> None:
     x = TensorType(("N", 2))
     nodes = [
