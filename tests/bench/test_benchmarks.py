@@ -27,6 +27,11 @@ def sparse():
     return loaded("sparse")
 
 
+@pytest.fixture(scope="module")
+def overhead():
+    return loaded("overhead")
+
+
 def report(model, threads, **ratios):
     machine = {"cpu": "Some CPU", "features": ["avx2"], "usable_cores": 2}
     engines = [{"name": "nbcnn", "latency_ms": {"median": 12.25}}]
@@ -75,3 +80,19 @@ def test_a_case_is_a_pipeline_that_prunes(sparse):
     assert sparse.Case.of("resnet50:0.9") == sparse.Case("resnet50", "unstructured", 0.9)
     assert "prune{sparsity=0.8, pattern=1x4}" in sparse.Case.of("x:0.8:1x4").passes()
     assert len(set(map(sparse.Case.of, sparse.CASES))) == len(sparse.CASES)
+
+
+def test_what_a_call_and_a_step_cost(overhead):
+    """Far above what it is, far below what a Python loop over the steps or a sleeping team would take."""
+    for threads in overhead.THREADS:
+        row = overhead.measure(threads, 0.2)
+        assert row["call_us"]["1"] < 4 * overhead.CALL_US
+        assert row["step_us"] < overhead.STEP_US[threads]
+        assert f"| {threads} | {row['call_us']['1']:.1f} |" in overhead.table([row])
+
+
+def test_goals_that_were_missed(overhead):
+    fast, slow = ({"threads": n, "call_us": {"1": us}, "step_us": us / 5} for n, us in ((1, 5.0), (2, 15.0)))
+    assert overhead.missed([fast]) == []
+    assert overhead.missed([fast, slow]) == ["a step costs 3.00 us on 2 threads, more than 2.5"]
+    assert overhead.missed([{**slow, "threads": 1, "step_us": 0.5}]) == ["a call costs 15.0 us, more than 10"]
