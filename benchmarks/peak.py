@@ -1,6 +1,9 @@
-"""The machine's peak: multiply-adds of whole vectors, and nothing else, on one core.
+"""What one core can do at most: multiply-adds of whole vectors and nothing else; reads of a level of memory.
 
-python benchmarks/peak.py
+    python benchmarks/peak.py
+
+The best of many short runs counts. What is read is summed, vector by vector, over and over: a buffer of half
+L2 or a quarter of L3, which others share, stays there; one of four times L3 stays in neither.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import time
 from typing import Any
 
 import numba
+import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
@@ -58,5 +62,56 @@ def gflops(seconds: float = 0.5) -> float:
     return best
 
 
+@intrinsic(prefer_literal=True)
+def _read(tc, address, count, lanes):
+    wide, ways = lanes.literal_value, 8
+
+    def emit_sums(context: Any, bd: Any, sig: Any, args: Any) -> Any:
+        sums = [emit.zero(bd, wide).v for _ in range(ways)]
+
+        def body(index: Any, carried: list[Any]) -> list[Any]:
+            at = bd.add(args[0], bd.mul(index, i64(4)))
+            loads = [emit.load(bd, bd.add(at, i64(4 * wide * i)), wide) for i in range(ways)]
+            return [(emit.V(bd, x) + y).v for x, y in zip(carried, loads, strict=True)]
+
+        sums = emit.loop(bd, i64(0), args[1], ways * wide, sums, body)
+        total = emit.V(bd, sums[0])
+        for x in sums[1:]:
+            total = total + emit.V(bd, x)
+        return emit.sum_lanes(total)
+
+    return types.float32(types.intp, types.intp, lanes), emit_sums
+
+
+def bandwidths(seconds: float = 1.0) -> dict[str, float]:
+    """The most GB/s that one core was seen to read from L2, L3 and memory, ``seconds`` for each."""
+    target = detect()
+    lanes = target.lanes
+    sizes = {"L2": target.l2 // 2, "L3": target.l3 // 4, "memory": max(4 * target.l3, 256 << 20)}
+
+    @numba.njit(nogil=True)
+    def run(address, count, rounds):
+        total = np.float32(0)
+        for _ in range(rounds):
+            total += _read(address, count, lanes)
+        return total
+
+    found = {}
+    for level, nbytes in sizes.items():
+        count = nbytes // 4 // (8 * lanes) * (8 * lanes)
+        array = np.ones(count, np.float32)
+        rounds = max(1, (8 << 20) // nbytes)
+        run(array.ctypes.data, count, rounds)
+        best, end = 0.0, time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            start = time.perf_counter()
+            run(array.ctypes.data, count, rounds)
+            best = max(best, 4e-9 * count * rounds / (time.perf_counter() - start))
+        found[level] = best
+    return found
+
+
 if __name__ == "__main__":
     sys.stdout.write(f"{gflops():.0f} GFLOP/s\n")
+    for level, speed in bandwidths().items():
+        sys.stdout.write(f"{level}: {speed:.0f} GB/s\n")
