@@ -13,7 +13,7 @@ ACTIVATIONS: dict[str, int] = {
     "elu": 3,  # x if x >= 0 else a * (exp(b * x) - 1), b > 0; celu: b is 1 / a
     "sigmoid": 4,  # 1 / (1 + exp(-x))
     "tanh": 5,
-    "silu": 6,  # x * sigmoid(a * x)
+    "silu": 6,  # x * sigmoid(x)
     "hard_sigmoid": 7,  # min(max(a * x + b, 0), 1)
     "hard_swish": 8,  # x * min(max(x + 3, 0), 6) / 6
     "gelu": 9,  # x * (1 + erf(x / sqrt(2))) / 2
@@ -35,6 +35,7 @@ ACTIVATIONS: dict[str, int] = {
     "exp": 25,
     "log": 26,
     "erf": 27,
+    "swish": 28,  # x * sigmoid(a * x)
 }
 """Activation name -> code."""
 

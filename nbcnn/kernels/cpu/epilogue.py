@@ -45,7 +45,7 @@ class Epilogue:
         return f"{act}{('', '_res', '_resafter')[self.order]}"
 
 
-_AS_THEY_ARE = frozenset(ACTIVATIONS) - {"none", "clamp", "elu", "silu", "gelu_tanh"}
+_AS_THEY_ARE = frozenset(ACTIVATIONS) - {"none", "clamp", "elu", "silu", "swish", "gelu_tanh"}
 """Operators that bear the name of their code."""
 
 
@@ -68,7 +68,7 @@ def activation(op: Op) -> Epilogue | None:
         case "selu":
             return Epilogue("selu", attributes.gamma, attributes.alpha)
         case "silu":
-            return Epilogue("silu", attributes.alpha, 0.0)
+            return Epilogue("swish" if attributes.alpha != 1 else "silu", attributes.alpha, 0.0)
         case "shrink":
             return Epilogue("shrink", attributes.lambd, attributes.bias)
         case "gelu" if attributes.approximate == "tanh":

@@ -43,16 +43,17 @@ CASES = {
     "leaky_relu": (lambda x: np.where(x < 0, x * float(A), x), 0.5),
     "elu": (lambda x: np.where(x < 0, float(A) * np.expm1(np.minimum(x, 0) * float(B)), x), 3.5),
     "sigmoid": (sigmoid, 3),
-    "tanh": (np.tanh, 3),
-    "silu": (lambda x: np.maximum(x, -1e4) * sigmoid(float(A) * x), 4),
+    "tanh": (np.tanh, 3.5),
+    "silu": (lambda x: np.maximum(x, -1e4) * sigmoid(x), 3),
+    "swish": (lambda x: np.maximum(x, -1e4) * sigmoid(float(A) * x), 4),
     "hard_sigmoid": (lambda x: np.clip(float(A) * x + float(B), 0, 1), 1.5),
     "hard_swish": (lambda x: np.maximum(x, -3) * np.clip(x + 3, 0, 6) / 6, 3),
-    "gelu": (gelu, 6),
-    "gelu_tanh": (gelu_tanh, 6),
+    "gelu": (gelu, 4),
+    "gelu_tanh": (gelu_tanh, 7),
     "selu": (lambda x: float(A) * np.where(x < 0, float(B) * np.expm1(np.minimum(x, 0)), x), 4),
     "softplus": (lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), 3),
     "softsign": (softsign, 1.5),
-    "mish": (mish, 6),
+    "mish": (mish, 4),
     "thresholded_relu": (lambda x: np.where(x > A, x, 0), 0),
     "shrink": (lambda x: np.where(x < -A, x + float(B), np.where(x > A, x - float(B), 0)), 0.5),
     "abs": (np.abs, 0),
@@ -65,5 +66,8 @@ CASES = {
     "sqrt": (np.sqrt, 0.5),
     "exp": (np.exp, 1.5),
     "log": (np.log, 3),
-    "erf": (np.vectorize(math.erf, otypes=[np.float64]), 3),
+    "erf": (np.vectorize(math.erf, otypes=[np.float64]), 3.5),
 }
+
+# Those whose tail is an exponential: their bounds are so many ulps times 1 + |ln f(x)| / 2.
+SCALED = ("sigmoid", "silu", "swish", "gelu", "gelu_tanh", "mish")

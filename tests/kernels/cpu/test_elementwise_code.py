@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from activation_formulas import CASES, A, B
+from activation_formulas import CASES, SCALED, A, B
 from code_harness import EPS, Slot, assert_within, bits, kernel, random, run, up
 
 from nbcnn.kernels.cpu.activation_ids import ACTIVATIONS, BINARIES
@@ -17,7 +17,7 @@ def activated(name, x):
     formula, ulps = CASES[name]
     with np.errstate(all="ignore"):
         y = formula(x)
-    if name in ("gelu_tanh", "silu"):  # as documented: exp(u) multiplies a relative error of u by u
+    if name in SCALED:  # as documented: exp(u) multiplies a relative error of u by u
         ulps = ulps * (1 + 0.5 * np.abs(np.log(np.maximum(np.abs(y), 1e-30))))
     size = np.abs(y) + (np.abs(x) if name in ("hard_sigmoid", "hard_swish", "shrink") else 0)
     return y, (2 * ulps + 1) * EPS * (size + 1e-6)

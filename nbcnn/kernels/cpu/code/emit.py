@@ -279,88 +279,9 @@ def max_lanes(x: V) -> Scalar:
     return fold(x, maximum_nan)
 
 
-# --- exponential -----------------------------------------------------------------------------
-
-_ROUND = 12582912.0  # 1.5 * 2**23: adding it rounds a small float32 to an integer in its low bits
-_ROUND_BITS = 0x4B400000
-_LOG2E = 1.44269504088896341
-_LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4  # the high part has 9 bits: n * high is exact
-# Cephes expf (S. Moshier): exp(r) = 1 + r + r*r*Q(r) on |r| <= ln(2)/2, highest power first.
-_EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3,
-        4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)  # fmt: skip
-
-
 def polynomial(x: V, coefficients: Sequence[float]) -> V:
     """The polynomial in ``x`` by Horner's rule, highest power first."""
     acc = x.like(coefficients[0])
     for c in coefficients[1:]:
         acc = fma(acc, x, c)
     return acc
-
-
-def exp_parts(x: V, low: V | None = None) -> tuple[V, Scalar]:
-    """``(m, n)`` with exp(x + low) = (1 + m) * 2**n; x in [-126, 126] and |low| < 0.05.
-
-    ``m`` is exp(r) - 1 for the reduced argument, accurate also where it is tiny; ``n`` is a vector
-    of i32.  ``low`` continues ``x`` beyond float32, for arguments that are products.
-    """
-    bd = x.bd
-    shifted = fma(x, _LOG2E, _ROUND)
-    ints = ir.VectorType(I32, x.lanes)
-    n = bd.sub(bd.bitcast(shifted.v, ints), ir.Constant(ints, [_ROUND_BITS] * x.lanes))
-    count = shifted - _ROUND
-    r = fma(-count, _LN2_HIGH, x)
-    r = fma(-count, _LN2_LOW, r)
-    if low is not None:
-        r = r + low
-    return fma(r * r, polynomial(r, _EXP), r), n
-
-
-def power_of_two(bd: Builder, n: Scalar) -> V:
-    """2**n as float32 for a vector of i32 within [-126, 127]."""
-    lanes = n.type.count
-    biased = bd.add(n, ir.Constant(n.type, [127] * lanes))
-    return V(bd, bd.bitcast(bd.shl(biased, ir.Constant(n.type, [23] * lanes)), vector(lanes)))
-
-
-def exp(x: V, low: V | None = None) -> V:
-    """exp(x), or exp(x + low): within 1.5 ulp, with gradual underflow, inf, 0 and NaN as due."""
-    bd = x.bd
-    # Past these the result is 0 and inf; the clamps keep NaN.
-    m, n = exp_parts(minimum(maximum(x, -104.0), 89.0), low)
-    # Two factors: 2**-150 and 2**128 are not float32, and one rounding at the end is enough.
-    half = bd.ashr(n, ir.Constant(n.type, [1] * x.lanes))
-    rest = bd.sub(n, half)
-    return (m + 1.0) * power_of_two(bd, half) * power_of_two(bd, rest)
-
-
-# --- logarithm -------------------------------------------------------------------------------
-
-# Cephes logf (S. Moshier): log(1 + r) = r - r*r/2 + r*r*r*P(r) on sqrt(1/2) <= 1 + r < sqrt(2).
-_LOG = (7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
-        -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1)  # fmt: skip
-_SQRT_HALF_BITS = 0x3F3504F3
-
-
-def log(x: V) -> V:
-    """The natural logarithm: within 3 ulp; -inf at 0, NaN below, subnormal numbers too."""
-    bd, lanes = x.bd, x.lanes
-    ints = ir.VectorType(I32, lanes)
-
-    def whole(value: int) -> ir.Constant:
-        return ir.Constant(ints, [value] * lanes)
-
-    small = x < 2.0**-126
-    scaled = select(small, x * 2.0**23, x)
-    # The exponent counted from sqrt(1/2), and what is left of the number without it.
-    bits = bd.bitcast(scaled.v, ints)
-    n = bd.ashr(bd.sub(bits, whole(_SQRT_HALF_BITS)), whole(23))
-    r = V(bd, bd.bitcast(bd.sub(bits, bd.shl(n, whole(23))), x.v.type)) - 1.0
-    count = V(bd, bd.sitofp(n, x.v.type)) - select(small, x.like(23.0), 0.0)
-    square = r * r
-    low = fma(count, _LN2_LOW, r * square * polynomial(r, _LOG))
-    found = fma(count, _LN2_HIGH, r + fma(square, -0.5, low))
-    found = select(x.compare("==", 0.0), x.like(float("-inf")), found)
-    found = select(x < 0.0, x.like(float("nan")), found)
-    # What is infinite or NaN stays.
-    return select(x < float("inf"), found, select(x < 0.0, found, x))

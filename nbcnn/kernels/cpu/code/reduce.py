@@ -22,7 +22,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from nbcnn.kernels.cpu.code import emit
+from nbcnn.kernels.cpu.code import elementary, emit
 from nbcnn.kernels.cpu.code.blocks import at_float
 from nbcnn.kernels.cpu.code.emit import Builder, Scalar, V, i64
 from nbcnn.kernels.cpu.code.simd import arg, argf, literal
@@ -56,7 +56,7 @@ def _join(x: V, y: V, op: int) -> V:
 def _result(x: V, op: int, scale: Scalar) -> V:
     if op == SUM:
         return x * emit.splat(x.bd, scale, x.lanes)
-    return emit.sqrt(x) if op == L2 else emit.log(x) if op == LOG_SUM else x
+    return emit.sqrt(x) if op == L2 else elementary.log(x) if op == LOG_SUM else x
 
 
 @intrinsic(prefer_literal=True)

@@ -53,7 +53,7 @@ from numba.core.errors import TypingError
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
-from nbcnn.kernels.cpu.code import emit
+from nbcnn.kernels.cpu.code import elementary, emit
 from nbcnn.kernels.cpu.code.emit import F32, I32, I64, V
 
 
@@ -378,7 +378,7 @@ vmax_nan = _binary(emit.maximum_nan, emit.maximum_nan.__doc__ or "")
 vmin_nan = _binary(emit.minimum_nan, emit.minimum_nan.__doc__ or "")
 vsqrt = _unary(emit.sqrt, "The square root of each lane, correctly rounded.")
 vabs = _unary(emit.absolute, "The absolute value of each lane.")
-vexp = _unary(emit.exp, "e**v: within 1.5 ulp, gradual underflow; inf, 0 and NaN as due.")
-vlog = _unary(emit.log, emit.log.__doc__ or "")
+vexp = _unary(elementary.exp, "e**v: within 1.5 ulp, gradual underflow; inf, 0 and NaN as due.")
+vlog = _unary(elementary.log, elementary.log.__doc__ or "")
 vsum = _across(emit.sum_lanes, emit.sum_lanes.__doc__ or "")
 vhmax = _across(emit.max_lanes, emit.max_lanes.__doc__ or "")
