@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
+from weakref import WeakSet
 
 import numpy as np
 
@@ -75,7 +77,7 @@ class TensorFile:
         self.entries = self._entries(header)
         self.packed = sparse_tensors.parse(self._metadata, self.entries, self.fail)
         self._hide_parts()
-        self._bytes: np.ndarray | None = None
+        self._map: mmap.mmap | None = None
 
     def fail(self, message: str) -> NoReturn:
         """Raise ModelFileError about this file."""
@@ -137,14 +139,14 @@ class TensorFile:
 
     def _raw(self, entry: Entry) -> np.ndarray:
         """The elements of ``entry`` as they stand in the file, bfloat16 widened."""
-        if self._bytes is None:
-            self._bytes = (
-                np.memmap(self.path, np.uint8, "r") if self.size > self.start else np.empty(0, np.uint8)
-            )
-        raw = self._bytes[self.start + entry.begin : self.start + entry.end]
+        if self._map is None:
+            with self.path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            _mapped.add(self)
+        raw = np.frombuffer(self._map, np.uint8, entry.end - entry.begin, self.start + entry.begin)
         if (self.start + entry.begin) % 8:
             raw = raw.copy()  # kernels take addresses: keep elements aligned
-        values = raw.view(np.ndarray).view(DTYPES[entry.dtype]).reshape(entry.shape)
+        values = raw.view(DTYPES[entry.dtype]).reshape(entry.shape)
         if entry.dtype == "BF16":
             values = (values.astype(np.uint32) << 16).view(np.float32)
         return values
@@ -158,6 +160,20 @@ class TensorFile:
         if result.itemsize < values.itemsize and not _finite(result):
             self.fail(f"tensor '{name}' holds numbers that are too large for {dtype}")
         return result
+
+    def release_pages(self) -> None:
+        """Give the pages that were read back to the system; they are read again when they are used."""
+        if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+
+_mapped: WeakSet[TensorFile] = WeakSet()
+
+
+def release_pages() -> None:
+    """`TensorFile.release_pages` of every file that is mapped."""
+    for file in list(_mapped):
+        file.release_pages()
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:

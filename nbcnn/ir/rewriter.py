@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -76,10 +76,17 @@ class Rewriter:
         trainable: bool = True,
         mask: np.ndarray | None = None,
         sparsity: Sparsity | None = None,
+        source: Callable[[], np.ndarray] | None = None,
     ) -> str:
-        """Add a weight under ``name`` or, when that is taken, ``name.1``, ``name.2``...; returns the name."""
+        """Add a weight under ``name`` or, when that is taken, ``name.1``, ``name.2``...; returns the name.
+
+        ``source`` quickly computes ``array`` again, so that it need not be kept for ever.
+        """
         fresh = self.fresh(name)
         weight = replace(Weight.of(array, trainable=trainable), mask=mask, sparsity=sparsity)
+        if source is not None:
+            held, weight = weight, replace(weight, source=source, quick=True)
+            weight.__dict__["array"] = held.array
         self._edit()._add_weight(fresh, weight)
         return fresh
 

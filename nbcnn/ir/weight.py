@@ -31,7 +31,8 @@ class Weight:
 
     ``source`` yields the array when it is first asked for; ``mask`` (bool, same shape) marks the
     elements that are kept: the others read as zero and stay zero in training. ``sparsity`` says where
-    its zeros lie, if they are many.
+    its zeros lie, if they are many. ``quick``: the source is as fast as a copy, so that `forget` may let
+    the array go.
     """
 
     type: TensorType
@@ -40,6 +41,7 @@ class Weight:
     mask: np.ndarray | None = None
     origin: str = "computed"
     sparsity: Sparsity | None = None
+    quick: bool = False
 
     @classmethod
     def of(cls, array: np.ndarray, *, trainable: bool = True, origin: str = "computed") -> Weight:
@@ -58,6 +60,11 @@ class Weight:
         if "array" in self.__dict__:
             twin.__dict__["array"] = self.array  # read or drawn already: not again
         return twin
+
+    def forget(self) -> None:
+        """Let go of the array if it is quickly made again: a program has its own copy, packed."""
+        if self.quick:
+            self.__dict__.pop("array", None)
 
     @cached_property
     def array(self) -> np.ndarray:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,8 @@ class Kind:
     layers: frozenset[str]
 
 
-Changed = dict[str, np.ndarray]
-"""New arrays by slot; slots that are not there keep their weight."""
+Changed = dict[str, Callable[[], np.ndarray]]
+"""What computes the new arrays by slot; slots that are not there keep their weight."""
 
 
 def fold(rw: Rewriter, kind: Kind) -> None:
@@ -119,14 +120,15 @@ def _fold(rw: Rewriter, node: Node, kind: Kind, find: Any, combine: Any) -> bool
     if isinstance(changed, str):
         rw.refuse(node.name, changed)
         return True
-    if not all(np.isfinite(array).all() for array in changed.values()):
+    arrays = {slot: source() for slot, source in changed.items()}
+    if not all(np.isfinite(array).all() for array in arrays.values()):
         rw.refuse(node.name, f"the weights of '{layer.name}' would overflow or hold NaN")
         return True
     if not rw.begin(node.name, f"folded into '{layer.name}'"):
         return False
     stays, data = (node, layer.data) if combine is _after else (layer, (operand,))
     op = _with_bias(layer.op) if "bias" in changed else layer.op
-    weights = _renewed(rw, layer, op, node, changed, stays.name)
+    weights = _renewed(rw, layer, op, node, arrays, changed, stays.name)
     rw.replace(stays.name, op, (*data, *weights))
     rw.erase_dead([*node.inputs, *layer.inputs, layer.name, node.name])
     return True
@@ -141,8 +143,16 @@ def _with_bias(op: Op) -> Op:
     return replace(op, bias=True) if hasattr(op, "bias") else op  # type: ignore[type-var]
 
 
-def _renewed(rw: Rewriter, layer: Node, op: Op, node: Node, changed: Changed, name: str) -> list[str]:
-    """Names of the weights of ``op`` in slot order, the changed ones added to the graph."""
+def _renewed(
+    rw: Rewriter,
+    layer: Node,
+    op: Op,
+    node: Node,
+    arrays: dict[str, np.ndarray],
+    changed: Changed,
+    name: str,
+) -> list[str]:
+    """Names of the weights of ``op`` in slot order, the ``arrays`` that changed added to the graph."""
     graph = rw.graph
     old = slots(graph, layer)
     trainable = any(graph.weight(v).trainable for v in (*layer.inputs, *node.inputs) if graph.is_weight(v))
@@ -153,14 +163,15 @@ def _renewed(rw: Rewriter, layer: Node, op: Op, node: Node, changed: Changed, na
             continue
         weight = graph.weight(old[slot]) if slot in old else None
         own = trainable if slot == "bias" or weight is None else weight.trainable
-        array = changed[slot]
+        array = arrays[slot]
         array.flags.writeable = False  # so that the graph takes it without a copy
         mask = mark = None
         if weight is not None and slot == "weight":
             mask = weight.mask
             mark = prune_patterns.renewed(array, weight, groups=getattr(op, "groups", 1))
         fresh = f"{name}.folded_{slot}"
-        names.append(rw.add_weight(fresh, array, trainable=own, mask=mask, sparsity=mark))
+        keep = {"trainable": own, "mask": mask, "sparsity": mark, "source": changed[slot]}
+        names.append(rw.add_weight(fresh, array, **keep))
     return names
 
 
@@ -174,7 +185,7 @@ def _after(graph: Graph, layer: Node, affine: Affine) -> Changed:
     if "bias" in own or affine.shift.any():
         with np.errstate(all="ignore"):
             bias = own.get("bias", 0.0) * affine.scale + affine.shift
-            changed["bias"] = np.asarray(bias).astype(own["weight"].dtype)
+            changed["bias"] = _held(np.asarray(bias).astype(own["weight"].dtype))
     return changed
 
 
@@ -191,7 +202,7 @@ def _before(graph: Graph, layer: Node, affine: Affine) -> Changed | str:
         with np.errstate(all="ignore"):
             shift = weight * _over_inputs(op, weight, affine.shift)  # float64, as the shift is
             total = own.get("bias", 0.0) + shift.reshape(len(weight), -1).sum(axis=1)
-            changed["bias"] = total.astype(weight.dtype)
+            changed["bias"] = _held(total.astype(weight.dtype))
     return changed
 
 
@@ -200,7 +211,7 @@ def _before_norm(graph: Graph, layer: Node, affine: Affine) -> Changed:
     mean = own["running_mean"].astype(np.float64)
     with np.errstate(all="ignore"):
         bias = own["bias"] + now.scale * (mean * affine.scale + affine.shift - mean)
-        return _scaled(own["weight"], affine.scale) | {"bias": bias.astype(own["bias"].dtype)}
+        return _scaled(own["weight"], affine.scale) | {"bias": _held(bias.astype(own["bias"].dtype))}
 
 
 def _hides_a_shift(graph: Graph, layer: Node) -> str | None:
@@ -216,13 +227,19 @@ def _arrays(graph: Graph, node: Node) -> dict[str, np.ndarray]:
 
 def _scaled(weight: np.ndarray, factor: np.ndarray) -> Changed:
     """``weight`` times ``factor``, unless that changes nothing."""
-    if (factor == 1).all():
-        return {}
+    return {} if (factor == 1).all() else {"weight": partial(_product, weight, factor)}
+
+
+def _held(array: np.ndarray) -> Callable[[], np.ndarray]:
+    return lambda: array
+
+
+def _product(weight: np.ndarray, factor: np.ndarray) -> np.ndarray:
     product = np.empty_like(weight)
     with np.errstate(all="ignore"):
         # NumPy multiplies in float64 and rounds block by block: no float64 copy of the weight is made.
         np.multiply(weight, factor, out=product, casting="same_kind")
-    return {"weight": product}
+    return product
 
 
 def _over_outputs(op: Op, weight: np.ndarray, vector: np.ndarray) -> np.ndarray:

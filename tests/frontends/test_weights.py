@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -214,3 +215,30 @@ def test_ones_at_the_end_of_a_shape_do_not_matter(tmp_path, rng):
     save_file(arrays | {"conv.weight": arrays["conv.weight"][:, None]}, tmp_path / "w.safetensors")
     with pytest.raises(NbcnnError, match=r"'conv.weight' is \[4, 1, 3\], should be \[4, 3, 1, 1\]"):
         model(tmp_path, text)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says what is resident")
+def test_compiling_gives_the_pages_of_the_file_back(tmp_path, rng):
+    text = (
+        "format: 1\nname: m\ninputs: {x: [N, 1024]}\n"
+        "nodes: [{name: fc, op: dense, channels: 2048}]\nweights: {file: w.safetensors}\n"
+    )
+    arrays = {"fc.weight": rng.standard_normal((2048, 1024), "f4"), "fc.bias": np.zeros(2048, "f4")}
+    save_file(arrays, tmp_path / "w.safetensors")
+    graph, x = model(tmp_path, text), rng.standard_normal((1, 1024), "f4")
+    weight = graph.weight("fc.weight").array
+    weight.sum()
+    assert resident_kib(tmp_path / "w.safetensors") > 8000
+    program = nbcnn.compile(graph, threads=1)
+    assert resident_kib(tmp_path / "w.safetensors") < 800
+    np.testing.assert_allclose(program(x), x @ arrays["fc.weight"].T, atol=1e-3)
+    np.testing.assert_array_equal(weight, arrays["fc.weight"])
+
+
+def resident_kib(path) -> int:
+    """KiB of the mapped file ``path`` that this process holds in memory."""
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    for line in lines:
+        if line.endswith(str(path)):
+            return next(int(below.split()[1]) for below in lines if below.startswith("Rss:"))
+    return 0
