@@ -36,15 +36,14 @@ def make(LOG: int, LANES: int) -> Callable[[int, int, int], None]:
     def softmax(args, part, parts):
         source, out, rows, C = arg(args, 0), arg(args, 1), arg(args, 2), arg(args, 3)
         in_pitch, out_pitch = arg(args, 4), arg(args, 5)
-        whole = C - C % LANES
+        # The last vector of a row stays in registers: all there is of a short one.
+        whole = (C - 1) // LANES * LANES
         rest = C - whole
         for row in range(rows * part // parts, rows * (part + 1) // parts):
             x, y = source + 4 * row * in_pitch, out + 4 * row * out_pitch
             # A NaN need not survive the maximum: its own exponential, and so the sum, is NaN.
             # A masked load that misses the TLB takes as long as the whole row (AMD Zen 5).
-            if rest == 0:  # what follows may be no memory of ours: x may end where its buffer does
-                tail = vzero(LANES)
-            elif in_pitch >= whole + LANES:
+            if in_pitch >= whole + LANES:
                 tail = vload(x + 4 * whole, LANES)
             else:
                 tail = vload_first(x + 4 * whole, rest, LANES)
