@@ -10,14 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from nbcnn.errors import InputError, nearest
+from nbcnn.errors import InputError, OptionError, nearest
 from nbcnn.ir.graph import Graph
 from nbcnn.ir.types import BATCH, TensorType
 from nbcnn.kernels.base import PythonStep, Step, View
 from nbcnn.lower.plan import Lowered, Memory
 from nbcnn.lower.select import REFERENCE, Candidate, Choice
+from nbcnn.lower.streams import Streams
+from nbcnn.options import MOST_THREADS
 from nbcnn.runtime import driver
+from nbcnn.runtime.driver import Walk
 from nbcnn.runtime.program import PLANS, ROW, Plan, Program, PythonCall
+from nbcnn.runtime.threads import default_threads
 from nbcnn.target import Target
 
 CONVERSION = "layout"
@@ -88,16 +92,34 @@ class Model:
         graph's dtype and shape (any batch size). Returns the output, or a dict by name when there
         are several. Raises InputError for what does not fit.
         """
-        outputs = self._run(args, named)
-        return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+        return self._call(args, named)
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """`__call__` with inputs and outputs by name, however many there are."""
-        return self._run((), inputs)
+        return self._program.run(*self._inputs((), inputs))
 
-    def _run(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    def streams(self, count: int | None = None) -> Streams:
+        """``count`` inferences at a time (None: as many as there is room for), each on ``threads`` threads.
+
+        For throughput compile with ``threads=1`` and take a stream for each core::
+
+            with nbcnn.compile(graph, threads=1).streams() as streams:
+                future = streams.submit(x)  # a concurrent.futures.Future
+                for y in streams.map(images):  # in order, a few in flight
+                    ...
+        """
+        if count is None:
+            count = max(1, default_threads() // self.threads)
+        if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_THREADS:
+            raise OptionError(f"streams must be a whole number from 1 to {MOST_THREADS}, got {count!r}")
+        return Streams(self._call, self.threads, count)
+
+    def _call(
+        self, args: tuple[Any, ...], named: Mapping[str, Any], walk: Walk = driver.walk
+    ) -> np.ndarray | dict[str, np.ndarray]:
         batch, inputs = self._inputs(args, named)
-        return self._program.run(batch, inputs)
+        outputs = self._program.run(batch, inputs, walk)
+        return next(iter(outputs.values())) if len(outputs) == 1 else outputs
 
     @property
     def choices(self) -> list[Choice]:
@@ -120,7 +142,7 @@ class Model:
                     step.site,
                     choice.site.op.name if choice else CONVERSION,
                     step.kernel.name if native else "reference",
-                    choice.kernel.name if choice else CONVERSION,
+                    choice.kernel.title if choice else CONVERSION,
                     str(choice.site.out_types[0]) if choice else "",
                     str(view.layout) if view else "",
                     step.macs if native else 0,

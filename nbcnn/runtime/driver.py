@@ -9,6 +9,9 @@ import numpy as np
 
 from nbcnn.runtime import team
 
+Walk = Callable[[int, int, int], None]
+"""What walks the steps at an address, so many, with so many parts: `walk`, or the `run` of a team."""
+
 
 def run(table: np.ndarray, parts: int) -> None:
     """Walk ``table`` (C-contiguous int64[n, 2]) with up to ``parts`` threads, without the GIL.

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn.runtime import driver
+from nbcnn.runtime.driver import Walk
 from nbcnn.runtime.forks import ForkSafeLock
 
 HUGE = 4 << 20
@@ -138,12 +139,14 @@ class Program:
             self._latest = (batch, plan)
             return plan
 
-    def run(self, batch: int, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(
+        self, batch: int, inputs: Mapping[str, np.ndarray], walk: Walk = driver.walk
+    ) -> dict[str, np.ndarray]:
         """One inference; ``inputs`` are contiguous arrays of the right types. Safe from any thread."""
         plan = self.plan(batch)
         context = self.acquire(plan)
         try:
-            return self.execute(plan, context, inputs)
+            return self.execute(plan, context, inputs, walk)
         finally:
             self.release(plan, context)
 
@@ -162,7 +165,7 @@ class Program:
         plan.pool.append(context)
 
     def execute(
-        self, plan: Plan, context: Context, inputs: Mapping[str, np.ndarray]
+        self, plan: Plan, context: Context, inputs: Mapping[str, np.ndarray], walk: Walk = driver.walk
     ) -> dict[str, np.ndarray]:
         """Run all steps in ``context``; its arena then holds what the last steps left."""
         outputs = {k: np.empty(shape, dtype) for k, (shape, dtype) in plan.results.items()}
@@ -174,5 +177,5 @@ class Program:
                 segment.function(context)
             else:
                 first, last = segment
-                driver.walk(context.table_address + ROW * first, last - first, self.threads)
+                walk(context.table_address + ROW * first, last - first, self.threads)
         return outputs

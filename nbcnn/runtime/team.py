@@ -29,7 +29,7 @@ def native(module: str, name: str) -> Callable[[int, int, int], None]:
 
 
 class Team:
-    """Workers are started as runs ask for them and kept."""
+    """A leader, whoever calls `run`, and workers, which are started as runs ask for them and kept."""
 
     def __init__(self) -> None:
         self._lead = native("team_code", "lead")
@@ -38,9 +38,10 @@ class Team:
         address = self._memory.ctypes.data
         self._block = address + -address % 128
         self._most = (os.cpu_count() or 1) - 1  # workers; asking costs 15 us, twice the call of a small model
+        self._workers: list[threading.Thread] = []
         self._bells: list[threading.Lock] = []  # one per worker, held while it may sleep
         self._asleep: set[int] = set()
-        self._running = False
+        self._running = self._closing = False
         self._region = threading.Lock()
 
     def run(self, table: int, steps: int, parts: int) -> None:
@@ -58,17 +59,30 @@ class Team:
             finally:
                 self._running = False
 
+    def close(self) -> None:
+        """End the workers, after the run under way; a later run starts new ones."""
+        with self._region:
+            self._closing = True
+            for bell in self._bells:
+                if bell.locked():  # else it has rung, and its worker is about to wake
+                    bell.release()
+            for worker in self._workers:
+                worker.join()
+            self._bells, self._workers, self._asleep, self._closing = [], [], set(), False
+
     def _start(self) -> None:
         bell = threading.Lock()
         bell.acquire()
-        self._bells.append(bell)
-        index = len(self._bells) - 1
-        threading.Thread(
+        index = len(self._bells)
+        worker = threading.Thread(
             target=self._serve, args=(index, bell), name=f"nbcnn-{index + 1}", daemon=True
-        ).start()
+        )
+        self._bells.append(bell)
+        self._workers.append(worker)
+        worker.start()
 
     def _serve(self, index: int, bell: threading.Lock) -> None:
-        while True:
+        while not self._closing:
             self._attend(self._block, index + 1, _IDLE)
             if not self._running:
                 self._asleep.add(index)

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from nbcnn.runtime import codecache, driver, threads
+from nbcnn.runtime import codecache, driver, team, threads
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import detect
 
@@ -180,3 +180,31 @@ def test_quota(tmp_path, monkeypatch, files, cpus):
     monkeypatch.setattr(threads, "_CGROUP", tmp_path)
     monkeypatch.setattr(threads, "_OWN_CGROUPS", own)
     assert threads._quota() == cpus
+
+
+def test_a_closed_team_has_no_threads_and_starts_anew(table):
+    steps, counters = table("count", 3, step=1)
+    own = team.Team()
+    before = set(threading.enumerate())
+    for turn in range(1, 4):
+        own.run(steps.ctypes.data, 3, 2)
+        time.sleep(0.02 * (turn % 2))  # asleep, or still spinning
+        own.close()
+        assert set(threading.enumerate()) == before
+        assert counters[:2].tolist() == [3 * turn, 3 * turn]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_teams_run_side_by_side(table, shared):
+    """The first run waits inside its kernel for the second one to begin; in a shared team it never does."""
+    steps, words = table("meet", 1, patience=300_000)
+    later = np.array([[steps[0, 0], words.ctypes.data + 8]], np.int64)
+    first = team.Team()
+    second = first if shared else team.Team()
+    run = threading.Thread(target=first.run, args=(steps.ctypes.data, 1, 1))
+    run.start()
+    while not words[0]:
+        time.sleep(0.0001)
+    second.run(later.ctypes.data, 1, 1)
+    run.join()
+    assert words[8] == (not shared)
