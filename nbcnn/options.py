@@ -21,6 +21,8 @@ class CompileOptions:
     ``precision``: arithmetic of the kernels; never lowered unless asked.
     ``winograd``: whether 3x3 convolutions may use Winograd's algorithm, which is faster and rounds
     a little differently.
+    ``tune``: kernels and their tiles are chosen by measuring them on this machine, once, instead of by
+    estimates.
     ``keep_values``: every node output stays in memory to be read by `Model.tap` (for debugging:
     the arena grows to the sum of all values).
     ``taps``: names of values that `Model.tap` can read, node outputs or values inside fused nodes. The
@@ -30,6 +32,7 @@ class CompileOptions:
     threads: int | None = None
     precision: str = "float32"
     winograd: bool = True
+    tune: bool = False
     keep_values: bool = False
     taps: tuple[str, ...] = ()
 
@@ -45,7 +48,7 @@ class CompileOptions:
         if self.precision not in PRECISIONS:
             hint = nearest(str(self.precision), PRECISIONS)
             raise OptionError(f"unknown precision '{self.precision}'{hint}")
-        for name in ("winograd", "keep_values"):
+        for name in ("winograd", "tune", "keep_values"):
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if isinstance(self.taps, str) or not all(isinstance(name, str) for name in self.taps):

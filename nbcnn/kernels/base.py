@@ -245,6 +245,20 @@ class Kernel:
     on_trial: ClassVar[bool] = False
     """Whether its speed must be measured on the machine, against its rivals: an estimate does not hold."""
 
+    @property
+    def variant(self) -> str:
+        """The parameters that rules would choose, where they are set: ``10x2, order 1``; else empty."""
+        return ""
+
+    @property
+    def title(self) -> str:
+        """``igemm``, or ``igemm[10x2, order 1]``."""
+        return f"{self.name}[{self.variant}]" if self.variant else self.name
+
+    def variants(self, site: Site, target: Target) -> tuple[Kernel, ...]:
+        """This kernel with other parameters than its rules choose for ``site``: those worth measuring."""
+        return ()
+
     def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
         """Why this kernel cannot serve ``site``, or None when it can."""
         raise NotImplementedError

@@ -9,12 +9,12 @@ estimation for binary images", 1989).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 import networkx as nx
 
 from nbcnn.kernels.base import PLAIN, Layout, Site
-from nbcnn.lower.select import Choice, Contest, Offer
+from nbcnn.lower.select import Choice, Contest, Offer, of_channels
 
 CONVERTED = 25e9
 """Bytes that a conversion reads and writes in a second."""
@@ -32,10 +32,15 @@ SOURCE, SINK = 0, 1
 """Ends of the cut: sites beside the sink take whole channels. No site bears a number."""
 
 
-def assign(contests: list[Contest]) -> list[Choice]:
-    """The choice of each contest, in order."""
+def estimated(nbytes: int) -> float:
+    """Seconds that it takes to convert a value of so many bytes, on one thread."""
+    return 2 * nbytes / CONVERTED
+
+
+def assign(contests: list[Contest], conversion: Callable[[int], float] = estimated) -> list[Choice]:
+    """The choice of each contest, in order; ``conversion`` is the seconds of converting so many bytes."""
     pairs = {c.site.name: _pair(c) for c in contests}
-    if not any(offer.kernel.on_trial for c in contests for offer in c.offers):  # nothing gains by channels
+    if all(pixels is channels for pixels, channels in pairs.values()):
         return [c.won_by(pairs[c.site.name][0]) for c in contests]
     cut = nx.DiGraph()
     cut.add_nodes_from((SOURCE, SINK))
@@ -48,7 +53,7 @@ def assign(contests: list[Contest]) -> list[Choice]:
             readers[value].append((site, slot))
     makers = {value: c.site for c in contests for value in c.site.outputs}
     for value, found in readers.items():
-        _convert(cut, value, makers.get(value), found, pairs)
+        _convert(cut, value, makers.get(value), found, pairs, conversion)
     _, (_, channels) = nx.minimum_cut(cut, SOURCE, SINK)
     return [c.won_by(pairs[c.site.name][c.site.name in channels]) for c in contests]
 
@@ -56,14 +61,19 @@ def assign(contests: list[Contest]) -> list[Choice]:
 def _pair(contest: Contest) -> Pair:
     best: list[Offer | None] = [None, None]
     for offer in sorted(contest.offers, key=lambda o: o.seconds):
-        kind = any(layout.kind == "planes" for layout in offer.kernel.reads(contest.site))
+        kind = of_channels(contest.site, offer.kernel)
         best[kind] = best[kind] or offer
     alone = contest.cheapest
     return best[0] or alone, best[1] or alone
 
 
 def _convert(
-    cut: nx.DiGraph, value: str, maker: Site | None, readers: list[tuple[Site, int]], pairs: dict[str, Pair]
+    cut: nx.DiGraph,
+    value: str,
+    maker: Site | None,
+    readers: list[tuple[Site, int]],
+    pairs: dict[str, Pair],
+    conversion: Callable[[int], float],
 ) -> None:
     """Add what converting a value costs: once for each layout that is read and not written.
 
@@ -80,7 +90,7 @@ def _convert(
             served = tuple(w.kind == layout.kind or kernel.accepts(site, slot, w) for w in writes)
             wanted[layout.kind, served][side].add(site.name)
     site, slot = readers[0]
-    seconds = 2 * site.in_types[slot].nbytes() / CONVERTED
+    seconds = conversion(site.in_types[slot].nbytes())
     for (kind, served), (by_pixels, by_channels) in wanted.items():
         if all(served):
             continue

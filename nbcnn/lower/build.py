@@ -9,12 +9,12 @@ from nbcnn.errors import OptionError
 from nbcnn.ir.graph import Graph
 from nbcnn.kernels.base import Emit, Store
 from nbcnn.kernels.cpu import kernels
-from nbcnn.lower import assign, trial
+from nbcnn.lower import assign, conversions, trial
 from nbcnn.lower.model import Model
 from nbcnn.lower.plan import kernel_specs, lower
 from nbcnn.lower.select import REFERENCE, batch_axis, contests
+from nbcnn.lower.stopwatch import Progress
 from nbcnn.lower.taps import add_taps
-from nbcnn.lower.trial import Progress
 from nbcnn.options import CompileOptions
 from nbcnn.runtime import codecache
 from nbcnn.runtime.threads import default_threads
@@ -42,7 +42,8 @@ def compile_graph(
     threads = options.threads or default_threads()
     options = replace(options, threads=threads)
     rivals = trial.measure(contests(graph, kernels(), target, options), target, options, progress)
-    choices = add_taps(graph, assign.assign(rivals), kernels(), target, options)
+    conversion = conversions.seconds(rivals, target, options)
+    choices = add_taps(graph, assign.assign(rivals, conversion), kernels(), target, options)
     slow = [f"{c.site.name} ({c.site.op.name})" for c in choices if c.kernel is REFERENCE]
     if slow:
         warnings.warn(

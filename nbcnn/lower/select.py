@@ -38,7 +38,7 @@ REFERENCE = Reference()
 
 @dataclass(frozen=True)
 class Candidate:
-    """A kernel that was looked at: its seconds at batch 1, or why it cannot serve.
+    """A kernel that was looked at, by its title: its seconds at batch 1, or why it cannot serve.
 
     ``measured``: on this machine, on all threads of a call; else estimated, on one.
     """
@@ -47,6 +47,11 @@ class Candidate:
     seconds: float | None
     reason: str | None
     measured: bool = False
+
+    @classmethod
+    def of(cls, offer: Offer) -> Candidate:
+        """An offer that was not taken."""
+        return cls(offer.kernel.title, offer.seconds, None, offer.measured)
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Contest:
 
     def won_by(self, winner: Offer) -> Choice:
         """The choice of ``winner``, one of the offers."""
-        lost = [Candidate(o.kernel.name, o.seconds, None, o.measured) for o in self.offers if o is not winner]
+        lost = [Candidate.of(o) for o in self.offers if o is not winner]
         return Choice(self.site, winner.kernel, (*lost, *self.refused), winner.seconds, winner.measured)
 
 
@@ -100,7 +105,23 @@ def contests(
             found += [contest(s, batch, table, target, options) for s in parts_of(graph, node)]
         else:
             found.append(whole)
-    return found
+    tried = any(offer.kernel.on_trial for c in found for offer in c.offers)
+    return found if tried else [_of_pixels(c) for c in found]
+
+
+def of_channels(site: Site, kernel: Kernel) -> bool:
+    """Whether ``kernel`` reads whole channels at ``site``, as sparse filters do."""
+    return any(layout.kind == "planes" for layout in kernel.reads(site))
+
+
+def _of_pixels(contest: Contest) -> Contest:
+    """``contest`` without the kernels of whole channels, which only pay beside those on trial."""
+    pixels = tuple(o for o in contest.offers if not of_channels(contest.site, o.kernel))
+    if len(pixels) in (0, len(contest.offers)):
+        return contest
+    why = "nothing around it reads whole channels"
+    others = (Candidate(o.kernel.title, None, why) for o in contest.offers if o not in pixels)
+    return Contest(contest.site, pixels, (*others, *contest.refused))
 
 
 def batch_axis(graph: Graph) -> Dim:

@@ -1,7 +1,10 @@
-"""Trials: kernels whose speed no estimate foretells are timed on this machine, against their rivals.
+"""Trials: kernels are timed on this machine, against their rivals.
 
-The times are remembered in the kernel cache, under everything they depend on: the compiled kernels, the
-sites, the zeros of their weights, the machine and the threads.
+Those are tried whose speed no estimate foretells, such as sparse ones, and where one is tried, those of the
+other sites that could take either layout of its results. `CompileOptions.tune` has all tried that a site
+could take, and their variants. The times of a site are remembered in the kernel cache, under everything they
+depend on: its shapes, the compiled kernels and their arguments, the zeros of its weights, the machine and the
+threads. Another network that has such a site reads them there.
 """
 
 from __future__ import annotations
@@ -10,80 +13,109 @@ import hashlib
 import json
 import math
 import platform
-import time
 from collections.abc import Callable, Hashable
 
 import numpy as np
 
-from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import (
-    Address,
-    Buffer,
-    Emit,
-    Kernel,
-    Layout,
-    PythonStep,
-    Site,
-    Step,
-    Store,
-    View,
-    round_up,
-)
-from nbcnn.kernels.cpu import convert
-from nbcnn.lower import memory
-from nbcnn.lower.plan import encode
-from nbcnn.lower.select import Candidate, Contest, Offer
+from nbcnn.kernels.base import Emit, Kernel, Site, Store
+from nbcnn.lower.select import Candidate, Contest, Offer, of_channels
+from nbcnn.lower.stopwatch import PLACES, Progress, Times, steps_of, timed
 from nbcnn.options import CompileOptions
-from nbcnn.runtime import codecache, driver, store
-from nbcnn.runtime.program import ROW, Context
+from nbcnn.runtime import codecache, store
 from nbcnn.target import Target
-
-Progress = Callable[[int, int, str], None]
-"""Called with (done, total, what) during long work."""
-
-ROUNDS = 6
-"""Each kernel runs so often, in the order of the network, so that its weights are as cold as there."""
 
 HOPELESS = 4.0
 """A rival that is estimated to take so many times as long as the best rival is not tried."""
+
+WORTH_VARYING = 1.5
+"""Likewise, and other parameters of it are not."""
+
+MARGIN = 0.02
+"""By so much a kernel must be faster than the one that estimates choose, at each place, or that one stays."""
 
 
 def measure(
     contests: list[Contest], target: Target, options: CompileOptions, progress: Progress | None = None
 ) -> list[Contest]:
-    """``contests`` with the measured seconds of those kernels that must be tried, and of their rivals.
+    """``contests`` with the measured seconds of the kernels that are tried, and only those that may win.
 
-    ``progress(done, total, kernel)`` is called while kernels are compiled for the trial.
+    ``progress(done, total, what)`` is called while kernels are compiled for the trial and timed.
     """
-    entries = [(i, kernel) for i, contest in enumerate(contests) for kernel in _to_try(contest)]
-    if not entries:
+    rivals = _rivals(contests, target, options.tune)
+    if not rivals:
         return contests
-    sites = [(contests[i].site, kernel) for i, kernel in entries]
-    leading = sites[0][0].out_types[0].shape[0]  # that of all sites which kernels can serve
-    batch = leading if isinstance(leading, int) else 1
-    key = _key(sites, Emit(batch, target, options, _Unpacked()))
-    times = _remembered(key, len(entries))
-    if times is None:
-        times = _timed(sites, Emit(batch, target, options, Store()), progress)
-        store.write("trial", key, json.dumps(times).encode())
-    found = list(contests)
-    for i in {i for i, _ in entries}:
-        tried = {kernel: t for (j, kernel), t in zip(entries, times, strict=True) if j == i}
-        offers = tuple(Offer(kernel, seconds, True) for kernel, seconds in tried.items())
-        hopeless = (
-            Candidate(o.kernel.name, o.seconds, None) for o in found[i].offers if o.kernel not in tried
-        )
-        found[i] = Contest(found[i].site, offers, (*hopeless, *found[i].refused))
+    leading = contests[next(iter(rivals))].site.out_types[0].shape[0]  # that of all sites with kernels
+    emit = Emit(leading if isinstance(leading, int) else 1, target, options, Store())
+    keys = _keys([(contests[i].site, kernels) for i, kernels in rivals.items()], emit)
+    times: dict[str, list[Times]] = {}
+    waiting = set()
+    for key, kernels in zip(keys, rivals.values(), strict=True):
+        if key not in times and (known := remembered(key, len(kernels))):
+            times[key] = known
+        elif key not in times:
+            waiting.add(key)
+    if waiting:
+        runs = []
+        for key, (i, kernels) in zip(keys, rivals.items(), strict=True):
+            new = key in waiting
+            waiting.discard(key)
+            # The others run too, so that the weights of those that are timed get as cold as in the network.
+            runs.append((contests[i].site, kernels if new else kernels[:1]))
+        for key, found in zip(keys, timed(runs, emit, progress), strict=True):
+            if key not in times:
+                times[key] = found
+                store.write("trial", key, json.dumps(found).encode())
+    judged = list(contests)
+    for key, (i, kernels) in zip(keys, rivals.items(), strict=True):
+        judged[i] = _judged(contests[i], dict(zip(kernels, times[key], strict=True)))
+    return judged
+
+
+def _rivals(contests: list[Contest], target: Target, tune: bool) -> dict[int, tuple[Kernel, ...]]:
+    """The kernels to be tried at each contest that has some, at least two, the one to beat first."""
+    on_trial = any(_is_open(c) for c in contests)
+    found = {}
+    for i, contest in enumerate(contests):
+        kinds = {of_channels(contest.site, o.kernel) for o in contest.offers}
+        if contest.site.constants or not (tune or _is_open(contest) or (on_trial and len(kinds) > 1)):
+            continue
+        best = min((o.seconds for o in contest.offers if not o.kernel.on_trial), default=math.inf)
+        offers = [o for o in contest.offers if o.kernel.on_trial or o.seconds <= HOPELESS * best]
+        kernels = [o.kernel for o in sorted(offers, key=lambda o: (o.kernel.on_trial, o.seconds))]
+        if tune:
+            varied = [o.kernel for o in offers if o.seconds <= WORTH_VARYING * best]
+            kernels += [v for kernel in varied for v in kernel.variants(contest.site, target)]
+        if len(kernels) > 1:
+            found[i] = tuple(kernels)
     return found
 
 
-def _to_try(contest: Contest) -> list[Kernel]:
-    """The kernels to be tried at a site: none, or at least two."""
-    rivals = [o.seconds for o in contest.offers if not o.kernel.on_trial]
-    if len(rivals) in (0, len(contest.offers)) or contest.site.constants:
-        return []
-    limit = HOPELESS * min(rivals)
-    return [o.kernel for o in contest.offers if o.kernel.on_trial or o.seconds <= limit]
+def _is_open(contest: Contest) -> bool:
+    """Whether no estimate can say which offer is the best."""
+    return 0 < sum(o.kernel.on_trial for o in contest.offers) < len(contest.offers)
+
+
+def _judged(contest: Contest, times: dict[Kernel, Times]) -> Contest:
+    """The contest among the kernels that were timed; those too near to the first of their kind have lost.
+
+    There are two kinds, by the layout that they read, for the choice between them depends on the neighbours.
+    """
+    first: dict[bool, Times] = {}
+    offers, lost = [], []
+    for kernel, seconds in times.items():
+        kind = of_channels(contest.site, kernel)
+        offer = Offer(kernel, sum(seconds) / len(seconds), True)
+        bars = first.setdefault(kind, seconds)
+        faster = all(s < (1 - MARGIN) * bar for s, bar in zip(seconds, bars, strict=True))
+        if faster or bars is seconds:
+            offers.append(offer)
+        else:
+            lost.append(Candidate.of(offer))
+    hopeless = [Candidate.of(o) for o in contest.offers if o.kernel not in times]
+    return Contest(contest.site, tuple(offers), (*lost, *hopeless, *contest.refused))
+
+
+# -- what is remembered ----------------------------------------------------------------------------
 
 
 class _Unpacked(Store):
@@ -93,94 +125,52 @@ class _Unpacked(Store):
         return np.zeros(1, np.int32)
 
 
-def _key(sites: list[tuple[Site, Kernel]], emit: Emit) -> str:
-    """A digest of everything that the times depend on."""
-    parts: list[object] = [emit.target, emit.options.threads, platform.node()]
-    for site, kernel in sites:
-        ins, outs = _views(site, kernel, emit)
-        steps = _steps(site, kernel, ins, outs, emit)
-        calls = [
-            (codecache.key(s.kernel, emit.target), [a for a in s.args if isinstance(a, int)]) for s in steps
-        ]
-        parts.append((repr(site.op), site.in_types, [w.sparsity for _, w in site.weights], calls))
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
+def _keys(sites: list[tuple[Site, tuple[Kernel, ...]]], emit: Emit) -> list[str]:
+    """A digest for each site and its kernels of everything that their times depend on."""
+    emit = Emit(emit.batch, emit.target, emit.options, _Unpacked())
+    machine = (emit.target, emit.options.threads, platform.node())
+    codes: dict[codecache.KernelSpec, str] = {}
+    known: dict[Hashable, str] = {}
+    keys = []
+    for site, kernels in sites:
+        same = (_form(site), kernels)
+        if same not in known:
+            calls = []
+            for kernel in kernels:
+                for step in steps_of(site, kernel, emit):
+                    if step.kernel not in codes:
+                        codes[step.kernel] = codecache.key(step.kernel, emit.target)
+                    calls.append((codes[step.kernel], [a for a in step.args if isinstance(a, int)]))
+                calls.append(("", []))
+            known[same] = hashlib.sha256(repr((machine, same[0], calls)).encode()).hexdigest()
+        keys.append(known[same])
+    return keys
 
 
-def _remembered(key: str, count: int) -> list[float] | None:
-    """The seconds of ``count`` kernels that were written under ``key``; None if there are none, or others."""
+def _form(site: Site) -> Hashable:
+    """What a site computes, without the names of its nodes and values."""
+    numbers = {value: n for n, value in enumerate(dict.fromkeys(site.data))}
+    body = []
+    for node in site.body:
+        inputs = tuple(numbers.get(site.actual(v), "weight") for v in node.inputs)
+        numbers |= {v: len(numbers) + n for n, v in enumerate(node.outputs)}
+        body.append((repr(node.op), inputs))
+    weights = tuple((w.type, repr(w.sparsity)) for _, w in site.weights)
+    return tuple(body), site.in_types, site.out_types, weights
+
+
+def remembered(key: str, count: int) -> list[Times] | None:
+    """The times of ``count`` kernels that were written under ``key``; None if there are none, or others."""
     try:
-        times = json.loads(store.read("trial", key) or b"null")
+        found = json.loads(store.read("trial", key) or b"null")
     except (ValueError, RecursionError):
         return None
-    sound = isinstance(times, list) and all(isinstance(t, float) and 0 <= t < math.inf for t in times)
-    return times if sound and len(times) == count else None
-
-
-def _views(site: Site, kernel: Kernel, emit: Emit) -> tuple[tuple[View, ...], tuple[View, ...]]:
-    """Operands and results in buffers of their own, in the layouts that ``kernel`` wants."""
-
-    def view(name: str, type_: TensorType, layout: Layout, purpose: str) -> View:
-        lanes, size = emit.target.lanes, type_.elements(emit.batch)
-        buffer = Buffer(name, convert.nbytes(layout, lanes, emit.batch, size), purpose=purpose)
-        return convert.view_of(buffer, layout, lanes, size // emit.batch)
-
-    reads = kernel.reads(site)
-    ins = tuple(view(*it, "operand") for it in zip(site.data, site.in_types, reads, strict=True))
-    writes = kernel.writes(site, reads)
-    outs = tuple(view(*it, "value") for it in zip(site.outputs, site.out_types, writes, strict=True))
-    return ins, outs
-
-
-def _steps(
-    site: Site, kernel: Kernel, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit
-) -> list[Step]:
-    """The steps of a kernel but for those in Python, which trials have no operands for."""
-    return [step for step in kernel.steps(site, ins, outs, emit) if isinstance(step, Step)]
-
-
-def _timed(sites: list[tuple[Site, Kernel]], emit: Emit, progress: Progress | None = None) -> list[float]:
-    """The least seconds of each kernel at its site, over several rounds."""
-    groups = [_steps(site, kernel, *_views(site, kernel, emit), emit) for site, kernel in sites]
-    steps: list[Step | PythonStep] = [step for group in groups for step in group]
-    specs = dict.fromkeys(step.kernel for group in groups for step in group)
-    codecache.warm([(spec, emit.target) for spec in specs], progress)
-    offsets, arena = _places(groups)
-    context = Context(encode(steps, offsets, emit, arena, {}))
-    noise = np.random.default_rng(0).standard_normal(arena // 4 + 1, np.float32)
-    context.arena[:] = noise.view(np.uint8)[: len(context.arena)]
-    ends = np.cumsum([len(group) for group in groups])
-    best = [float("inf")] * len(groups)
-    for _ in range(ROUNDS):
-        for i, group in enumerate(groups):
-            address = context.table_address + ROW * int(ends[i] - len(group))
-            start = time.perf_counter()
-            driver.walk(address, len(group), emit.options.threads or 1)
-            best[i] = min(best[i], time.perf_counter() - start)
-    return best
-
-
-def _places(groups: list[list[Step]]) -> tuple[dict[Buffer, int], int]:
-    """Offsets that all trials share: operands first, which nothing overwrites, then all else.
-
-    After each buffer there is room for what steps read past it.
-    """
-    operands, others = 0, 0
-    found: list[dict[Buffer, int]] = []
-    for group in groups:
-        room = dict.fromkeys((a.buffer for s in group for a in s.args if isinstance(a, Address)), 0)
-        for step in group:
-            if isinstance(first := step.args[0], Address):
-                room[first.buffer] = max(room[first.buffer], step.overread)
-        found.append(room)
-    offsets: dict[Buffer, int] = {}
-    for purpose_is_operand in (True, False):
-        most = 0
-        for room in found:
-            at = operands
-            for buffer, past in room.items():
-                if (buffer.purpose == "operand") == purpose_is_operand:
-                    offsets[buffer] = at
-                    at = round_up(at + buffer.nbytes + past, memory.ALIGNMENT)
-            most = max(most, at)
-        operands, others = most, most
-    return offsets, others
+    if not isinstance(found, list) or len(found) != count:
+        return None
+    sound = all(
+        isinstance(times, list)
+        and len(times) == len(PLACES)
+        and all(isinstance(t, float) and 0 <= t < math.inf for t in times)
+        for times in found
+    )
+    return [tuple(times) for times in found] if sound else None

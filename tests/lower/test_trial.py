@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,16 +16,16 @@ from typer.testing import CliRunner
 
 import nbcnn
 from nbcnn import reference
-from nbcnn.cli.explain import _kernels
 from nbcnn.ir import Graph, TensorType
 from nbcnn.ir.types import Dim
 from nbcnn.ir.weight import Sparsity
 from nbcnn.kernels.base import Address, Emit, Kernel, Site, Store, View
 from nbcnn.kernels.cpu import kernels, sparse
 from nbcnn.kernels.cpu.sparse import SparseConv
-from nbcnn.lower import trial
+from nbcnn.lower import stopwatch, trial
 from nbcnn.lower.model import Model
 from nbcnn.lower.select import Contest, Offer, contests
+from nbcnn.lower.stopwatch import Times
 from nbcnn.ops.activation import Relu
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.dense import Dense
@@ -32,6 +33,8 @@ from nbcnn.ops.reshape import Flatten
 from nbcnn.options import CompileOptions
 from nbcnn.runtime import codecache, store
 from nbcnn.target import detect
+
+Sites = list[tuple[Site, tuple[Kernel, ...]]]
 
 
 @pytest.fixture
@@ -56,16 +59,21 @@ def cache(monkeypatch) -> dict[str, bytes]:
 
 @pytest.fixture
 def timed(monkeypatch, cache) -> list[list[str]]:
-    """The kernels of each round of trials, as they happen."""
+    """The kernels of each round of trials, as they happen, but for those that run for the caches alone."""
     calls: list[list[str]] = []
-    real = trial._timed
+    real = trial.timed
 
-    def count(sites: list, emit: Emit, *rest: object) -> list[float]:
-        calls.append([kernel.name for _, kernel in sites])
+    def count(sites: Sites, emit: Emit, *rest: Any) -> list[list[Times]]:
+        calls.append([kernel.title for _, kernels in sites if len(kernels) > 1 for kernel in kernels])
         return real(sites, emit, *rest)
 
-    monkeypatch.setattr(trial, "_timed", count)
+    monkeypatch.setattr(trial, "timed", count)
     return calls
+
+
+def times(seconds: Callable[[Kernel], float]) -> Callable[..., list[list[Times]]]:
+    """In place of `trial.timed`: what each kernel is said to take."""
+    return lambda sites, *_: [[(seconds(k), seconds(k)) for k in kernels] for _, kernels in sites]
 
 
 def network(density: float = 0.2, size: int = 8, batch: Dim = "N") -> Graph:
@@ -102,9 +110,10 @@ def rivals(graph: Graph) -> list[Contest]:
 
 def test_only_contests_with_a_kernel_on_trial_are_tried(timed) -> None:
     found = trial.measure(rivals(network()), detect(), CompileOptions(threads=1))
-    measured = {c.site.name: [o.measured for o in c.offers] for c in found}
-    assert {name for name, flags in measured.items() if any(flags)} == {"conv1", "conv2", "fc"}
-    assert all(all(measured[name]) and len(measured[name]) > 1 for name in ("conv1", "conv2", "fc"))
+    measured = {c.site.name: [x.measured for x in (*c.offers, *c.refused) if x.seconds] for c in found}
+    assert {name for name, flags in measured.items() if any(flags)} == {"conv1", "relu", "conv2", "fc"}
+    assert all(measured[name].count(True) > 1 for name in ("conv1", "conv2", "fc"))
+    assert all(o.measured for c in found for o in c.offers if c.site.name != "conv0" and len(c.offers) > 1)
     (names,) = timed
     assert names.count("sparse") == 2 and names.count("sparse_dense") == 1
     assert {"igemm", "dense"} < {*names}
@@ -148,7 +157,7 @@ def test_hopeless_rivals_are_listed_as_estimated(sparse_estimate: float, timed) 
 
 def test_times_are_remembered(timed, cache) -> None:
     first, second = (compiled(network()) for _ in range(2))
-    assert len(timed) == len(cache) == 1
+    assert len(timed) == 1 and len(cache) == len({c.site.name for c in first.choices if c.measured}) + 1
     assert [(c.kernel, c.seconds, c.candidates) for c in first.choices] == [
         (c.kernel, c.seconds, c.candidates) for c in second.choices
     ]
@@ -156,7 +165,7 @@ def test_times_are_remembered(timed, cache) -> None:
 
 def test_nothing_is_run_for_times_that_are_remembered(timed, monkeypatch) -> None:
     compiled(network())
-    monkeypatch.setattr(trial.driver, "walk", lambda *args: pytest.fail("a kernel was run"))
+    monkeypatch.setattr(stopwatch.driver, "walk", lambda *args: pytest.fail("a kernel was run"))
     compiled(network())
 
 
@@ -164,8 +173,8 @@ def test_they_are_kept_on_disk(timed, tmp_path, monkeypatch) -> None:
     monkeypatch.undo()  # of the fixtures: the real cache
     monkeypatch.setenv("NBCNN_CACHE_DIR", str(tmp_path))
     compiled(network())
-    assert len(list(tmp_path.glob("trial-*"))) == 1
-    monkeypatch.setattr(trial, "_timed", lambda *_: pytest.fail("kernels were tried again"))
+    assert len(list(tmp_path.glob("trial-*"))) == 4  # three sites, and the conversions between them
+    monkeypatch.setattr(trial, "timed", lambda *_: pytest.fail("kernels were tried again"))
     compiled(network())
 
 
@@ -187,12 +196,11 @@ CHANGES: dict[str, Callable[[pytest.MonkeyPatch], tuple[Graph, int]]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_is_measured_again(change: str, cache, monkeypatch) -> None:
-    monkeypatch.setattr(trial, "_timed", lambda sites, *_: [1e-5] * len(sites))
+    monkeypatch.setattr(trial, "timed", times(lambda kernel: 1e-5))
 
     def measure(graph: Graph, threads: int) -> None:
-        found = rivals(graph)
-        if change == "threads":  # but for dense layers, the arguments of steps tell them too
-            found = [c for c in found if c.site.name == "fc"]
+        # But for dense layers, the arguments of steps tell the threads too.
+        found = [c for c in rivals(graph) if c.site.name == ("fc" if change == "threads" else "conv1")]
         trial.measure(found, detect(), CompileOptions(threads=threads))
 
     measure(network(), 1)
@@ -202,7 +210,7 @@ def test_a_change_is_measured_again(change: str, cache, monkeypatch) -> None:
     assert len(cache) == 2
 
 
-SPOILED = {
+SPOILED: dict[str, Callable[[list[Any]], bytes]] = {
     "no JSON": lambda times: b"[1e-5, ",
     "no text": lambda times: b"\xff\xfe\x00",
     "empty": lambda times: b"",
@@ -210,23 +218,27 @@ SPOILED = {
     "no list": lambda times: b"1.0",
     "a mapping": lambda times: json.dumps({str(i): t for i, t in enumerate(times)}).encode(),
     "too few": lambda times: json.dumps(times[1:]).encode(),
-    "too many": lambda times: json.dumps([*times, 1e-5]).encode(),
-    "NaN": lambda times: json.dumps([float("nan"), *times[1:]]).encode(),
-    "infinite": lambda times: json.dumps([float("inf"), *times[1:]]).encode(),
-    "negative": lambda times: json.dumps([-1e-5, *times[1:]]).encode(),
-    "strings": lambda times: json.dumps([str(t) for t in times]).encode(),
+    "too many": lambda times: json.dumps([*times, times[0]]).encode(),
+    "numbers": lambda times: json.dumps([t[0] for t in times]).encode(),
+    "one place": lambda times: json.dumps([t[:1] for t in times]).encode(),
+    "three places": lambda times: json.dumps([[*t, 1e-5] for t in times]).encode(),
+    "NaN": lambda times: json.dumps([[float("nan"), 1e-5], *times[1:]]).encode(),
+    "infinite": lambda times: json.dumps([[1e-5, float("inf")], *times[1:]]).encode(),
+    "negative": lambda times: json.dumps([[-1e-5, 1e-5], *times[1:]]).encode(),
+    "strings": lambda times: json.dumps([[str(x) for x in t] for t in times]).encode(),
     "null": lambda times: json.dumps([None, *times[1:]]).encode(),
-    "true": lambda times: json.dumps([True, *times[1:]]).encode(),
+    "true": lambda times: json.dumps([[True, True], *times[1:]]).encode(),
 }
 
 
 @pytest.mark.parametrize("how", SPOILED)
 def test_damaged_times_are_measured_again(how: str, timed, cache) -> None:
     options = CompileOptions(threads=1)
-    trial.measure(rivals(network()), detect(), options)
+    one = [contest(network(), "conv1")]
+    trial.measure(one, detect(), options)
     ((key, payload),) = cache.items()
     cache[key] = SPOILED[how](json.loads(payload))
-    found = trial.measure(rivals(network()), detect(), options)
+    found = trial.measure(one, detect(), options)
     assert len(timed) == 2
     assert all(0 < o.seconds < 1 for c in found for o in c.offers if o.measured)
     assert len(json.loads(cache[key])) == len(timed[0])
@@ -244,11 +256,6 @@ def test_explain_says_what_was_measured(timed) -> None:
     assert all(lost[name].measured and lost[name].reason is None for name in pair & {*lost})
     assert all(c.seconds is None for c in rows["relu"].candidates if c.reason)
     assert (rows["conv0"].seconds or 0) > 0
-    table = _kernels(list(rows.values()))
-    taken, others = (list(table.columns[i].cells) for i in (2, 6))
-    assert [str(cell).endswith(" us measured") for cell in taken] == [r.measured for r in rows.values()]
-    of_relu = str(others[list(rows).index("relu")]).splitlines()
-    assert of_relu[0].endswith((" us measured", " us estimated"))
 
 
 def test_the_command_line_shows_it(tmp_path, monkeypatch) -> None:
@@ -272,9 +279,7 @@ def test_the_command_line_shows_it(tmp_path, monkeypatch) -> None:
 @pytest.mark.parametrize("winner", ["sparse", "igemm"])
 def test_either_winner_is_right(winner: str, batch: int, cache, monkeypatch) -> None:
     """Values are read back from whole channels and from pixels, and what is converted between them."""
-    monkeypatch.setattr(
-        trial, "_timed", lambda sites, *_: [1e-6 if k.name == winner else 1e-2 for _, k in sites]
-    )
+    monkeypatch.setattr(trial, "timed", times(lambda kernel: 1e-6 if kernel.name == winner else 1e-2))
     model = compiled(network(), keep_values=True)
     taken = {c.site.name: c.kernel.name for c in model.choices}
     assert (taken["relu"], taken["conv2"]) == (winner, winner)
@@ -305,7 +310,7 @@ def test_tap_inside_a_fused_node_over_channels(batch: int, cache, monkeypatch) -
 
 def test_a_batch_that_is_a_number(timed, monkeypatch) -> None:
     """Trials run it whole; buffers hold it."""
-    real = trial._views
+    real = stopwatch._views
     batches = []
 
     def views(site: Site, kernel: Kernel, emit: Emit) -> tuple[tuple[View, ...], tuple[View, ...]]:
@@ -314,7 +319,7 @@ def test_a_batch_that_is_a_number(timed, monkeypatch) -> None:
         assert all(v.buffer.nbytes >= 4 * 3 * v.image_stride for view in found for v in view)
         return found
 
-    monkeypatch.setattr(trial, "_views", views)
+    monkeypatch.setattr(stopwatch, "_views", views)
     graph = network(batch=3)
     model = compiled(graph, keep_values=True)
     assert {*batches} == {3} and len(timed) == 1
@@ -325,9 +330,10 @@ def test_operands_lie_apart_from_what_is_written() -> None:
     """Trials share one memory: no step of any writes into the operands."""
     target, options = detect(), CompileOptions(threads=1)
     emit = Emit(1, target, options, Store())
-    tried = [(c.site, kernel) for c in rivals(network()) for kernel in trial._to_try(c)]
-    groups = [trial._steps(s, k, *trial._views(s, k, emit), emit) for s, k in tried]
-    offsets, arena = trial._places(groups)
+    contests = rivals(network())
+    tried = [(contests[i].site, k) for i, ks in trial._rivals(contests, target, False).items() for k in ks]
+    groups = [stopwatch.steps_of(site, kernel, emit) for site, kernel in tried]
+    offsets, arena = stopwatch.shared_memory(groups)
     operands = max(at + b.nbytes for b, at in offsets.items() if b.purpose == "operand")
     others = [(at, b) for b, at in offsets.items() if b.purpose != "operand"]
     assert all(at >= operands for at, _ in others)

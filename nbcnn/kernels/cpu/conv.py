@@ -16,10 +16,10 @@ from __future__ import annotations
 import math
 
 from nbcnn.ir.graph import Node
-from nbcnn.kernels.base import Emit, Kernel, Layout, Site, Step, View, nhwc, round_up
+from nbcnn.kernels.base import F32, Emit, Kernel, Layout, Site, Step, View, nhwc, round_up
 from nbcnn.kernels.cpu import epilogue, packing
 from nbcnn.kernels.cpu.epilogue import Epilogue
-from nbcnn.kernels.cpu.product import MACS, WEIGHT_BYTES, Filters, Rows, product_step
+from nbcnn.kernels.cpu.product import MACS, WEIGHT_BYTES, Extent, Filters, Product, Rows, product_step
 from nbcnn.kernels.cpu.tiles import choose_tile
 from nbcnn.ops.conv import CONVS, Conv
 from nbcnn.options import CompileOptions
@@ -42,7 +42,7 @@ def matched(site: Site) -> tuple[Conv, Node, Epilogue]:
     return found
 
 
-class IndirectConv(Kernel):
+class IndirectConv(Product):
     """Any convolution of an NHWC signal, image or volume (grouped ones too)."""
 
     name = "igemm"
@@ -59,16 +59,20 @@ class IndirectConv(Kernel):
         weights = 4 * site.macs / site.out_types[0].elements() * conv.channels
         return site.macs * waste * reuse / (MACS * target.lanes) + weights / WEIGHT_BYTES
 
+    def extent(self, site: Site) -> Extent:
+        conv, _, _ = matched(site)
+        channels, result = int(site.in_types[0].shape[1]), site.out_types[0].extents()[2:]
+        sizes = conv.channels // conv.groups, channels // conv.groups, math.prod(conv.kernel)
+        return Extent(math.prod(result), *sizes)
+
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (out,) = outs
         conv, main, tail = matched(site)
         a, residual = ins[0], epilogue.residual_of(site, ins, tail)
         _, c, *size = site.in_types[0].extents(emit.batch)
         _, _, *result = site.out_types[0].extents()
-        k, per_group, points = c // conv.groups, conv.channels // conv.groups, math.prod(result)
-        pads, target = conv.pads(site.in_types[0]), emit.target
-        taps = math.prod(conv.kernel)
-        tile = choose_tile(points, per_group, k, taps, target.lanes, target.registers)
+        k, points, pads = c // conv.groups, math.prod(result), conv.pads(site.in_types[0])
+        taps, tile = math.prod(conv.kernel), self.tile_for(site, emit.target)
         mr = tile[0]
         if taps == 1 and set(conv.stride) == {1} and not any(pads):
             offsets = packing.linear_table(mr, a.pitch, (0,), emit.store)
@@ -87,10 +91,10 @@ class IndirectConv(Kernel):
             offsets = packing.table(window, mr, emit.store)
             rows = Rows(offsets, taps, k, points, emit.batch, 0, taps * mr)
         filters = Filters.of(site, main, (conv.channels, k, *conv.kernel))
-        return [product_step(site, a, out, residual, rows, filters, tile, tail, emit)]
+        return [product_step(site, a, out, residual, rows, filters, tile, tail, emit, self.order)]
 
 
-class HaloConv(Kernel):
+class HaloConv(Product):
     """A first layer: few channels, read from an image inside a border of zeros.
 
     The border of a volume is left and right of its planes only: depth and height are padded by the table.
@@ -117,6 +121,12 @@ class HaloConv(Kernel):
     def cost(self, site: Site, target: Target) -> float:
         return site.macs / (MACS * target.lanes)
 
+    def extent(self, site: Site) -> Extent:
+        conv, _, _ = matched(site)
+        *outer, width = conv.kernel
+        channels, result = int(site.in_types[0].shape[1]), site.out_types[0].extents()[2:]
+        return Extent(math.prod(result), conv.channels, width * channels, math.prod(outer))
+
     def reads(self, site: Site) -> tuple[Layout, ...]:
         conv, _, _ = matched(site)
         pads = conv.pads(site.in_types[0])
@@ -138,8 +148,7 @@ class HaloConv(Kernel):
         if conv.rank == 2:
             size[0] += top + bottom
             before[0] -= top
-        target, taps, points = emit.target, math.prod(outer), math.prod(result)
-        tile = choose_tile(points, conv.channels, kw * c, taps, target.lanes, target.registers)
+        taps, points, tile = math.prod(outer), math.prod(result), self.tile_for(site, emit.target)
         window = packing.Window(
             tuple(size),
             tuple(result),
@@ -152,10 +161,10 @@ class HaloConv(Kernel):
         offsets = packing.table(window, tile[0], emit.store)
         rows = Rows(offsets, taps, kw * c, points, emit.batch, 0, taps * tile[0])
         filters = Filters.of(site, main, (conv.channels, c, *conv.kernel))
-        return [product_step(site, a, out, residual, rows, filters, tile, tail, emit)]
+        return [product_step(site, a, out, residual, rows, filters, tile, tail, emit, self.order)]
 
 
-class Dense(Kernel):
+class Dense(Product):
     """A fully connected layer on rows, or on an image that lies as it was before it was flattened."""
 
     name = "dense"
@@ -166,6 +175,14 @@ class Dense(Kernel):
 
     def cost(self, site: Site, target: Target) -> float:
         return site.macs / (1e9 * target.lanes)
+
+    def extent(self, site: Site) -> Extent:
+        features, channels = int(site.in_types[0].shape[1]), site.out_types[0].extents()[1]
+        return Extent(1, channels, features, 1)
+
+    def variants(self, site: Site, target: Target) -> tuple[Kernel, ...]:
+        streams = F32 * site.macs > target.l3  # from memory, which any tile can
+        return () if streams else super().variants(site, target)
 
     def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
         _, tail = epilogue.matched(site, "dense")
@@ -185,7 +202,9 @@ class Dense(Kernel):
         else:
             taps, k = tuple(p * a.pitch for p in range(h * w)), c
         batch = emit.batch
-        tile = dense_tile(batch, channels, k, len(taps), target)
+        tile = self.tile or choose_tile(1, channels, k, len(taps), target.lanes, target.registers)
+        if batch > 1:  # one packing of the weights serves every batch size
+            tile = max((target.registers - 4) // tile[1] - 1, 1), *tile[1:]
         step = tile[0] * a.image_stride
         offsets = packing.linear_table(tile[0], a.image_stride, taps, emit.store, min(batch, tile[0]))
         past = a.image_stride if batch > tile[0] else 0
@@ -199,11 +218,3 @@ class Dense(Kernel):
 def _as_rows(view: View) -> View:
     """The images of a view as rows of a matrix."""
     return View(view.buffer, view.layout, view.image_stride, 0, view.offset)
-
-
-def dense_tile(batch: int, channels: int, k: int, taps: int, target: Target) -> tuple[int, int, int]:
-    """The tile of a dense layer: one packing of the weights serves every batch size."""
-    mr, nv, unroll = choose_tile(1, channels, k, taps, target.lanes, target.registers)
-    if batch > 1:
-        mr = max((target.registers - 4) // nv - 1, 1)
-    return mr, nv, unroll

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nbcnn.ir.weight import Weight
-from nbcnn.kernels.base import Emit, Kernel, Site, Step, Store, View, round_up
-from nbcnn.kernels.cpu import epilogue, packing
+from nbcnn.kernels.base import F32, Emit, Kernel, Site, Step, Store, View, round_up
+from nbcnn.kernels.cpu import epilogue, estimates, packing
 from nbcnn.kernels.cpu.conv import convolution, matched
+from nbcnn.ops.conv import Conv
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
@@ -20,10 +22,25 @@ SPECIALISED = {3, 5}
 BLOCKS = (7, 8, 6, 5)
 """Output pixels computed at once: what wastes the least of a row, at best the first."""
 
+COLUMN, ALIASED, GENERIC = 0.58e-9, 0.92e-9, 1.0e-9
+"""Seconds for a vector of input that meets a row of the filter, the same where pixels lie a multiple of 2 KiB
+apart, and for a tap of the generic function."""
+
 
 def _plane(numbers: tuple[int, ...], missing: int = 1) -> tuple[int, int]:
     """A number for each axis of a plane, from one or two of them."""
     return (missing, *numbers)[-2:]  # type: ignore[return-value]
+
+
+def generic(conv: Conv) -> bool:
+    """Whether the generic function serves the convolution."""
+    (kh, kw), (sh, sw) = _plane(conv.kernel), _plane(conv.stride)
+    return kh != kw or kh not in SPECIALISED or sh != sw or sh > 2
+
+
+def _least_waste(width: int) -> int:
+    """Output pixels of a tile, for a row of ``width``."""
+    return min(BLOCKS, key=lambda w: -(-width // w) * w)
 
 
 def pack(weight: Weight, flip: bool, lanes: int, store: Store) -> np.ndarray:
@@ -39,9 +56,14 @@ def pack(weight: Weight, flip: bool, lanes: int, store: Store) -> np.ndarray:
     return store.get(("weights", "depthwise", weight, flip, lanes), make)
 
 
+@dataclass(frozen=True)
 class Depthwise(Kernel):
-    """A convolution with as many groups as input and output channels; a signal is an image of one row."""
+    """A convolution with as many groups as input and output channels; a signal is an image of one row.
 
+    ``block`` pixels are computed at once, by default those of `BLOCKS` that waste the least of a row.
+    """
+
+    block: int | None = None
     name = "depthwise"
 
     def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
@@ -57,7 +79,31 @@ class Depthwise(Kernel):
         return None
 
     def cost(self, site: Site, target: Target) -> float:
-        return site.macs / (1e9 * target.lanes)
+        conv, _, tail = matched(site)
+        types = site.in_types[0], site.out_types[0]
+        (kh, kw), (_, sw), width = _plane(conv.kernel), _plane(conv.stride), int(site.out_types[0].shape[-1])
+        vectors = estimates.nbytes(types[1:], target.lanes) / (F32 * target.lanes)
+        if generic(conv):
+            seconds = GENERIC * kh * kw * vectors
+        else:
+            block = self.block or _least_waste(width)
+            columns = -(-width // block) * ((block - 1) * sw + kw)
+            aliases = round_up(conv.channels, target.lanes) % 512 == 0
+            seconds = (ALIASED if aliases else COLUMN) * kh * columns * vectors / width
+        moved = estimates.far(estimates.nbytes(types, target.lanes), target)
+        return estimates.CALL + seconds + moved + estimates.activated(types[1], tail, target)
+
+    @property
+    def variant(self) -> str:
+        return f"block {self.block}" if self.block else ""
+
+    def variants(self, site: Site, target: Target) -> tuple[Kernel, ...]:
+        conv, _, _ = matched(site)
+        if generic(conv):
+            return ()
+        width = int(site.out_types[0].shape[-1])
+        chosen = _least_waste(width)
+        return tuple(replace(self, block=b) for b in BLOCKS if b != chosen and b < 2 * width)
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (out,) = outs
@@ -72,7 +118,7 @@ class Depthwise(Kernel):
         weights = [site.weight(name) for name in main.weights]
         packed = pack(weights[0], conv.flip, target.lanes, emit.store)
         bias = packing.vectors(weights[1] if len(weights) > 1 else None, 1, c, target.lanes, emit.store)
-        generic = kh != kw or kh not in SPECIALISED or sh != sw or sh > 2
+        any_window = generic(conv)
         args = (
             a.address,
             out.address,
@@ -84,14 +130,14 @@ class Depthwise(Kernel):
             *(a.pitch, out.pitch, residual.pitch if residual else 0),
             *(a.image_stride, out.image_stride, residual.image_stride if residual else 0),
             *tail.args,
-            *((kh, kw, sh, sw) if generic else ()),
+            *((kh, kw, sh, sw) if any_window else ()),
         )
         act = (("ACT", tail.code), ("RES", tail.order), ("LANES", target.lanes))
-        if generic:
+        if any_window:
             name = f"f32_depthwise{tail.label}__{target.isa}"
             spec = KernelSpec("nbcnn.kernels.cpu.code.depthwise:make_generic", act, name)
         else:
-            block = min(BLOCKS, key=lambda w: -(-ow // w) * w)
+            block = self.block or _least_waste(ow)
             name = f"f32_depthwise_{kh}x{kw}s{sh}{tail.label}__{target.isa}"
             shape = (("KH", kh), ("KW", kw), ("SH", sh), ("SW", sw), ("WB", block))
             spec = KernelSpec("nbcnn.kernels.cpu.code.depthwise:make", shape + act, name)

@@ -23,7 +23,7 @@ from nbcnn.kernels.base import (
     nhwc,
     round_up,
 )
-from nbcnn.kernels.cpu import epilogue, packing
+from nbcnn.kernels.cpu import epilogue, estimates, packing
 from nbcnn.kernels.cpu.epilogue import Epilogue
 from nbcnn.ops.group_norm import GroupNorm, InstanceNorm
 from nbcnn.ops.layer_norm import LayerNorm, RmsNorm
@@ -60,7 +60,7 @@ class RowNorm(Kernel):
         return None
 
     def cost(self, site: Site, target: Target) -> float:
-        return site.in_types[0].elements() * 3e-10
+        return 1e-6 + estimates.streamed((*site.in_types, *site.out_types), target, near=16e-12)
 
     def reads(self, site: Site) -> tuple[Layout, ...]:
         return (nhwc(site.in_types[0]) if _over_channels(site) else PLAIN,)
@@ -112,7 +112,7 @@ class PlaneNorm(Kernel):
         return None
 
     def cost(self, site: Site, target: Target) -> float:
-        return site.in_types[0].elements() * 3e-10
+        return 1e-6 + estimates.streamed((*site.in_types, *site.out_types), target, near=16e-12)
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (a,), (out,), (type_,), batch = ins, outs, site.in_types, emit.batch

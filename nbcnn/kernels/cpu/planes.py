@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from nbcnn.kernels.base import PLAIN, Arg, Emit, Kernel, Layout, Site, Step, View, nhwc, planes
-from nbcnn.kernels.cpu import epilogue, packing
+from nbcnn.kernels.cpu import epilogue, estimates, packing
 from nbcnn.kernels.cpu.conv import convolution, matched
 from nbcnn.kernels.cpu.elementwise import Unary
 from nbcnn.kernels.cpu.epilogue import Epilogue
@@ -21,6 +21,9 @@ from nbcnn.target import Target
 MAX, AVERAGE, DEPTHWISE = 0, 1, 2
 """Codes of ``code/planes.py``."""
 
+TAP, GATHERED = 0.9e-9, 3.3e-9
+"""Seconds for a tap of a vector of results, and where its values are gathered one by one."""
+
 
 class Planes(Kernel):
     """A kernel that reads and writes whole channels."""
@@ -30,6 +33,14 @@ class Planes(Kernel):
 
     def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
         return tuple(planes(t) for t in site.out_types)
+
+
+def _estimate(site: Site, walk: Walk, target: Target) -> float:
+    """Seconds of a window over planes."""
+    channels = int(site.out_types[0].shape[1])
+    seconds = (GATHERED if walk.mode == GATHER else TAP) * channels * walk.taps * walk.vectors
+    moved = estimates.nbytes((*site.in_types, *site.out_types), target.lanes)
+    return estimates.CALL + seconds + estimates.far(moved, target)
 
 
 def _window(
@@ -85,7 +96,7 @@ class PlanesPool(Planes):
         return _pooling(site, target.lanes).excess
 
     def cost(self, site: Site, target: Target) -> float:
-        return site.out_types[0].elements() * 2e-10
+        return _estimate(site, _pooling(site, target.lanes), target)
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         op: MaxPool | AvgPool = site.op  # type: ignore[assignment]
@@ -118,7 +129,9 @@ class PlanesDepthwise(Planes):
         return Walk.of(site, found[0], target.lanes).excess
 
     def cost(self, site: Site, target: Target) -> float:
-        return 1.2 * site.macs / (1e9 * target.lanes)
+        conv, _, tail = matched(site)
+        seconds = _estimate(site, Walk.of(site, conv, target.lanes), target)
+        return seconds + estimates.activated(site.out_types[0], tail, target)
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         conv, main, tail = matched(site)
@@ -146,7 +159,7 @@ class PlanesGlobalPool(Planes):
         return None if site.op.name in known else f"{site.op.name} is no global pooling"
 
     def cost(self, site: Site, target: Target) -> float:
-        return site.in_types[0].elements() * 1e-10
+        return estimates.streamed(site.in_types, target, near=7.4e-12)
 
     def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
         return (nhwc(site.out_types[0]),)
@@ -198,7 +211,7 @@ class PlanesConcat(Planes):
         return None
 
     def cost(self, site: Site, target: Target) -> float:
-        return site.out_types[0].elements() * 3e-10
+        return estimates.streamed((*site.in_types, *site.out_types), target, near=5.3e-12)
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (out,), at = outs, 0

@@ -6,12 +6,16 @@ import math
 from dataclasses import dataclass
 
 from nbcnn.kernels.base import F32, Buffer, Emit, Kernel, Site, Step, View, round_up
+from nbcnn.kernels.cpu import estimates
 from nbcnn.ops.pool import AvgPool, MaxPool
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
 
 MAX, AVERAGE = 0, 1
+
+WINDOW, MAX_TAP, MEAN_TAP = 0.67e-9, 0.61e-9, 0.36e-9
+"""Seconds for a vector of results, and for each of its points, fitted as ``estimates``."""
 
 
 def _bytes(site: Site, emit: Emit) -> int:
@@ -53,7 +57,11 @@ class WindowPool(Kernel):
         return None if site.op.name in ("max_pool", "avg_pool") else f"{site.op.name} is no pooling"
 
     def cost(self, site: Site, target: Target) -> float:
-        return site.out_types[0].elements() * 1e-10
+        taps = math.prod(site.op.at(site.in_types[0]).kernel)  # type: ignore[attr-defined]
+        vectors = estimates.nbytes(site.out_types, target.lanes) / (F32 * target.lanes)
+        seconds = vectors * (WINDOW + taps * (MAX_TAP if site.op.name == "max_pool" else MEAN_TAP))
+        moved = estimates.nbytes((*site.in_types, *site.out_types), target.lanes)
+        return estimates.CALL + seconds + estimates.far(moved, target, 2 * estimates.FAR)
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (a,), (out,), batch = ins, outs, emit.batch
@@ -125,7 +133,7 @@ class GlobalPool(Kernel):
         return None if site.op.name in known else f"{site.op.name} is no global pooling"
 
     def cost(self, site: Site, target: Target) -> float:
-        return site.in_types[0].elements() * 1e-10
+        return estimates.streamed(site.in_types, target, near=7.4e-12)
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (out,) = outs

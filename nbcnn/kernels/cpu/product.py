@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nbcnn.ir.graph import Node
 from nbcnn.ir.weight import Weight
-from nbcnn.kernels.base import Arg, Emit, Site, Step, Store, View, round_up
-from nbcnn.kernels.cpu import packing
+from nbcnn.kernels.base import Arg, Emit, Kernel, Site, Step, Store, View, round_up
+from nbcnn.kernels.cpu import packing, tile_variants
 from nbcnn.kernels.cpu.epilogue import Epilogue
-from nbcnn.kernels.cpu.tiles import choose_order
+from nbcnn.kernels.cpu.tiles import Tile, choose_order, choose_tile
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
 
@@ -40,6 +40,51 @@ class Rows:
     pitch: int = 0
 
 
+@dataclass(frozen=True)
+class Extent:
+    """The sizes that decide the tile of a product: rows of an image, ``n`` columns, ``k`` terms a tap."""
+
+    rows: int
+    n: int
+    k: int
+    taps: int
+
+
+@dataclass(frozen=True)
+class Product(Kernel):
+    """A kernel that is one matrix product; ``tile`` and ``order`` None are those that `tiles` chooses."""
+
+    tile: Tile | None = None
+    order: int | None = None
+
+    def extent(self, site: Site) -> Extent:
+        """The sizes of the product at ``site``."""
+        raise NotImplementedError
+
+    @property
+    def variant(self) -> str:
+        tile = [f"{self.tile[0]}x{self.tile[1]}"] if self.tile else []
+        return ", ".join(tile + ([] if self.order is None else [f"order {self.order}"]))
+
+    def variants(self, site: Site, target: Target) -> tuple[Kernel, ...]:
+        e = self.extent(site)
+        sizes = e.rows, e.n, e.k, e.taps
+        found: list[Kernel] = []
+        for tile in (None, *tile_variants.tiles(*sizes, target.lanes, target.registers)):
+            mr, nv, _ = tile or choose_tile(*sizes, target.lanes, target.registers)
+            if tile:
+                found.append(replace(self, tile=tile))
+            if e.rows > mr and e.n > nv * target.lanes:  # there are several blocks and several panels
+                other = 1 - choose_order(*sizes, mr, nv * target.lanes, target)
+                found.append(replace(self, tile=tile, order=other))
+        return tuple(found)
+
+    def tile_for(self, site: Site, target: Target) -> Tile:
+        """The tile that is used at ``site``."""
+        e = self.extent(site)
+        return self.tile or choose_tile(e.rows, e.n, e.k, e.taps, target.lanes, target.registers)
+
+
 def product_spec(mr: int, nv: int, unroll: int, tail: Epilogue, target: Target) -> KernelSpec:
     """The compiled function for a tile of ``mr`` rows by ``nv`` vectors."""
     return KernelSpec(
@@ -66,8 +111,12 @@ def product_step(
     tile: tuple[int, int, int],
     tail: Epilogue,
     emit: Emit,
+    order: int | None = None,
 ) -> Step:
-    """One matrix product: ``out`` = activation(rows of ``a`` times ``filters`` + bias + residual)."""
+    """One matrix product: ``out`` = activation(rows of ``a`` times ``filters`` + bias + residual).
+
+    ``order`` of its loops as in `choose_order`, which says it if it is None.
+    """
     target, store = emit.target, emit.store
     mr, nv, unroll = tile
     nr = nv * target.lanes
@@ -77,7 +126,8 @@ def product_step(
     biases = packing.vectors(filters.bias, groups, per_group, nr, store)
     a_group = rows.k if groups > 1 else 0
     n_store = per_group if groups > 1 else round_up(per_group, target.lanes)
-    order = choose_order(rows.rows, per_group, rows.k, rows.taps, mr, nr, target)
+    if order is None:
+        order = choose_order(rows.rows, per_group, rows.k, rows.taps, mr, nr, target)
     args: tuple[Arg, ...] = (
         a.address,
         rows.table,  # type: ignore[assignment]

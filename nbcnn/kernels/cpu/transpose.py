@@ -7,7 +7,7 @@ networks that were written for the other order pay nothing for it.
 from __future__ import annotations
 
 from nbcnn.kernels.base import PLAIN, Emit, Kernel, Layout, Site, Step, View, nhwc, round_up
-from nbcnn.kernels.cpu import moves
+from nbcnn.kernels.cpu import estimates, moves
 from nbcnn.kernels.cpu.moves import Axis
 from nbcnn.options import CompileOptions
 from nbcnn.target import Target
@@ -24,7 +24,7 @@ class Transpose(Kernel):
         return "it moves the batch" if site.op.perm[0] != 0 else None  # type: ignore[attr-defined]
 
     def cost(self, site: Site, target: Target) -> float:
-        return site.in_types[0].elements() * 1e-10
+        return estimates.CALL + site.in_types[0].elements() * 5.5e-11
 
     def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
         if layout.kind not in ("plain", "nhwc"):

@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from nbcnn.ir.types import TensorType
 from nbcnn.kernels.base import Emit, Kernel, Layout, Site, Step, View, nhwc
-from nbcnn.kernels.cpu import moves
+from nbcnn.kernels.cpu import estimates, moves
 from nbcnn.options import CompileOptions
 from nbcnn.target import Target
 
@@ -60,7 +60,7 @@ class Concat(Kernel):
         return None if _axis(site) else "it joins batches"
 
     def cost(self, site: Site, target: Target) -> float:
-        return site.out_types[0].elements() * 1e-10
+        return estimates.streamed((*site.in_types, *site.out_types), target, near=5.3e-12)
 
     def offsets(self, site: Site) -> tuple[int, ...]:
         """The first channel of each operand in an NHWC output; none where another axis is joined."""
@@ -99,7 +99,7 @@ class Parts(Kernel):
         return None if x.rank > 1 and whole else "it divides the batch"
 
     def cost(self, site: Site, target: Target) -> float:
-        return sum(t.elements() for t in site.out_types) * 1e-10
+        return estimates.streamed((*site.in_types, *site.out_types), target, near=3e-12)
 
     def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
         return moves.ordinary(site.in_types[0], layout)
