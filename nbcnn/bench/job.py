@@ -19,10 +19,11 @@ def silent(what: str, done: int, total: int) -> None:
 class Job:
     """A model to measure against other engines.
 
-    ``model`` is a zoo name or a path; ``passes`` is a pipeline's name, path or text; ``against``
-    names rows of ``engines.ENGINES``; ``warmup`` is calls before the first block; ``time`` is
-    seconds of measurement per engine (5 blocks of half a second at least); ``progress`` is called
-    with what happens, steps done and steps in all.
+    ``model`` is a zoo name or a path; ``passes`` is a pipeline's name, path or text; ``tune`` has
+    nbcnn choose its kernels by timing them; ``against`` names rows of ``engines.ENGINES``;
+    ``warmup`` is calls before the first block; ``time`` is seconds of measurement per engine (5
+    blocks of half a second at least); ``progress`` is called with what happens, steps done and
+    steps in all.
     """
 
     model: str
@@ -30,6 +31,7 @@ class Job:
     threads: int = 1
     passes: str = "default"
     precision: str = "float32"
+    tune: bool = False
     against: tuple[str, ...] = ("onnxruntime", "openvino", "torch")
     warmup: int = 10
     time: float = 3.0

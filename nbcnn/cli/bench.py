@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from nbcnn.bench.job import Job
-from nbcnn.cli.common import ModelName, Passes, pipeline_text
+from nbcnn.cli.common import ModelName, Passes, Tune, pipeline_text
 from nbcnn.cli.progress import bar
 
 DEFAULT = Job("")
@@ -20,6 +20,7 @@ def bench(
     threads: Annotated[int, typer.Option(help="Threads of each engine.")] = DEFAULT.threads,
     passes: Passes = DEFAULT.passes,
     precision: Annotated[str, typer.Option(help="Arithmetic of nbcnn's kernels.")] = DEFAULT.precision,
+    tune: Tune = DEFAULT.tune,
     against: Annotated[
         str,
         typer.Option(
@@ -60,6 +61,7 @@ def bench(
             threads=threads,
             passes=pipeline_text(passes, context.args),
             precision=precision,
+            tune=tune,
             against=names,
             warmup=warmup,
             time=time,

@@ -45,19 +45,24 @@ def warm(
         list[str] | None,
         typer.Argument(metavar="[MODEL...]", help="Names or YAML files; all that come with nbcnn if none."),
     ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; all cores when not given.")] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Time all kernels that could serve, for later use with --tune.")
+    ] = False,
 ) -> None:
     """Compile and try the kernels of models ahead of their first use.
 
     \b
     Example:
       nbcnn cache warm resnet50 mobilenet_v2
+      nbcnn cache warm resnet50 --tune
     """
     from nbcnn import api, resources
     from nbcnn.cli.common import compiled
 
     graphs = [api.load(name) for name in models or resources.names("graphs")]
     for graph in graphs:
-        compiled(graph, "default")
+        compiled(graph, "default", threads=threads, tune=tune)
     show()
 
 

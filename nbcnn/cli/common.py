@@ -25,6 +25,10 @@ Passes = Annotated[
     ),
 ]
 
+Tune = Annotated[
+    bool,
+    typer.Option("--tune", help="Choose kernels by timing them on this machine, once."),
+]
 
 SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 """Options that a verb does not know are those of the pipeline."""

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nbcnn.cli.common import ModelName, Passes, compiled, pipeline_options
+from nbcnn.cli.common import ModelName, Passes, Tune, compiled, pipeline_options
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from nbcnn.lower.model import StepInfo
     from nbcnn.lower.select import Candidate
+
+FASTEST = 4
+"""Of the kernels that were not taken, so many are listed by their time."""
 
 
 def explain(
@@ -27,18 +30,20 @@ def explain(
     kernels: Annotated[
         bool, typer.Option("--kernels", help="Compile, and list each step's kernel and those that lost.")
     ] = False,
+    tune: Tune = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Explain what the passes did to a node, and why not more.
 
     With --node, the runs of passes that touched it or nearly did; with --why-not too, the one reason.
-    Without --node, all near misses (of the pass). With --kernels, the compiled program step by step.
+    Without --node, all near misses (of the pass). With --kernels, the compiled program step by step: what
+    each kernel was chosen for in microseconds, the fastest others, and why their rivals cannot serve.
 
     \b
     Example:
       nbcnn explain resnet50 --why-not fuse-conv-bn --node layer1.0.conv2
       nbcnn explain resnet50 --node layer1.0.relu
-      nbcnn explain resnet50 --kernels
+      nbcnn explain resnet50 --kernels --tune
     """
     from nbcnn import api
     from nbcnn.debug import explain as debug
@@ -50,7 +55,7 @@ def explain(
     graph = api.load(model)
     found: Any
     if kernels:
-        steps = compiled(optimize(graph, pipeline), "none").explain()
+        steps = compiled(optimize(graph, pipeline), "none", tune=tune).explain()
         steps = [s for s in steps if node in (None, s.node)]
         return _show(json, [asdict(s) for s in steps], _kernels(steps))
     if node and why_not:
@@ -88,26 +93,56 @@ def _kernels(steps: list[StepInfo]) -> Table:
 
     from nbcnn.cli import tables
 
-    numbers = ("MACs", "bytes")
-    table = tables.table("node", "op", "kernel", "layout", *numbers, "not taken", right=numbers)
+    numbers = ("us", "MACs", "bytes")
+    table = tables.table("node", "op", "kernel", "us", "layout", *numbers[1:], "not taken", right=numbers)
+    rivals = _rivals(steps)
     for step in steps:
-        lost = [f"{c.kernel}: {c.reason or _time(c)}" for c in step.candidates]
+        function = step.kernel.partition("__")[0]  # all are for the same instruction set
+        kernel = function if step.op == "layout" else f"{step.family}\n{function}"
         work = (tables.count(step.macs), tables.size(step.nbytes))
-        taken = step.kernel if step.seconds is None else f"{step.kernel}\n{_time(step)}"
-        table.add_row(escape(step.node), step.op, taken, step.layout, *work, escape("\n".join(_short(lost))))
+        lost = "\n".join(_lost(step, rivals.get(_name(step.family), set())))
+        table.add_row(
+            escape(step.node), step.op, escape(kernel), _time(step), step.layout, *work, escape(lost)
+        )
     return table
 
 
-def _time(taken: StepInfo | Candidate) -> str:
-    """What a kernel was chosen or passed over for."""
-    return f"{1e6 * (taken.seconds or 0):.1f} us {'measured' if taken.measured else 'estimated'}"
+def _time(step: StepInfo) -> str:
+    """What a kernel was chosen for."""
+    if step.seconds is None:
+        return ""
+    return f"{1e6 * step.seconds:.1f}\n{'measured' if step.measured else 'estimated'}"
 
 
-def _short(lost: list[str]) -> list[str]:
-    """Times first; a reason that several kernels give, once."""
-    groups: dict[str, list[str]] = {}
-    for text in lost:
-        kernel, _, reason = text.partition(": ")
-        groups.setdefault(reason, []).append(kernel)
-    found = [f"{', '.join(kernels)}: {reason}" for reason, kernels in groups.items()]
-    return sorted(found, key=lambda line: not line.endswith(("estimated", "measured")))
+def _name(kernel: str) -> str:
+    """The name of a kernel, without what sets a variant of it apart."""
+    return kernel.partition("[")[0]
+
+
+def _rivals(steps: list[StepInfo]) -> dict[str, set[str]]:
+    """By kernel those that serve some node that it could serve too, and theirs."""
+    groups: list[set[str]] = []
+    for step in steps:
+        group = {_name(step.family), *(_name(c.kernel) for c in step.candidates if c.reason is None)}
+        near = [other for other in groups if other & group]
+        groups = [other for other in groups if not other & group] + [group.union(*near)]
+    return {name: group for group in groups for name in group}
+
+
+def _lost(step: StepInfo, rivals: set[str]) -> list[str]:
+    """The fastest kernels that were not taken, then why the other rivals cannot serve, each reason once."""
+    served = (c for c in step.candidates if c.reason is None)
+    timed = sorted(served, key=lambda c: (not c.measured, c.seconds or 0))
+    lines = [_passed_over(c) for c in timed[:FASTEST]]
+    if more := timed[FASTEST:]:
+        lines.append(f"and {len(more)} slower")
+    reasons: dict[str, list[str]] = {}
+    for candidate in step.candidates:
+        if candidate.reason and _name(candidate.kernel) in rivals:
+            reasons.setdefault(candidate.reason, []).append(candidate.kernel)
+    return lines + [f"{', '.join(kernels)}: {reason}" for reason, kernels in reasons.items()]
+
+
+def _passed_over(candidate: Candidate) -> str:
+    how = "" if candidate.measured else " estimated"
+    return f"{candidate.kernel} {1e6 * (candidate.seconds or 0):.1f}{how}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nbcnn.cli.common import ModelName, Passes, compiled
+from nbcnn.cli.common import ModelName, Passes, Tune, compiled
 from nbcnn.cli.progress import bar
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def run(
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; all cores when not given.")] = None,
     passes: Passes = "default",
+    tune: Tune = False,
 ) -> None:
     """Classify images, paint what they show, or find things in them.
 
@@ -67,7 +68,7 @@ def run(
     task = tasks.task(graph)
     targets = _targets(task, images, output, graph.name)
     prepare(read_image(images[0]), graph, images[0])  # a wrong file should not have to wait for the compiler
-    program = compiled(graph, passes, threads=threads)
+    program = compiled(graph, passes, threads=threads, tune=tune)
     report: list[dict[str, Any]] = []
     with bar("running") as progress:
         for done, (path, target) in enumerate(zip(images, targets, strict=True)):

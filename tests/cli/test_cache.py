@@ -26,7 +26,7 @@ def test_times_of_trials_are_kept_and_removed(cli, tmp_path) -> None:
     explain = ("explain", "digits", "--passes", "sparse", "--sparsity", "0.9", "--kernels")
     for _ in range(2):
         assert "measured" in cli(*explain, cache=folder).stdout
-        assert len(list(folder.glob("trial-*"))) == 1
+        assert len(list(folder.glob("trial-*"))) > 1
         files = len(os.listdir(folder))
         assert f"{files} files, " in cli("cache", "show", cache=folder).stdout
         assert cli("cache", "clear", cache=folder).stdout == f"{files} files removed\n"

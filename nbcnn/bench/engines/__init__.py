@@ -23,7 +23,7 @@ class Task:
     """What a worker is asked to run; it travels to the worker as JSON.
 
     ``folder`` holds ``model.yaml`` (with its weights), ``model.onnx`` and ``inputs.npz``;
-    ``sizes`` binds the symbols of the inputs' shapes, ``{"N": 1}``.
+    ``sizes`` binds the symbols of the inputs' shapes, ``{"N": 1}``; ``tune`` is an option of nbcnn.
     """
 
     folder: str
@@ -32,6 +32,7 @@ class Task:
     passes: str = "default"
     precision: str = "float32"
     sizes: Mapping[str, int] = field(default_factory=dict)
+    tune: bool = False
 
     @property
     def onnx(self) -> Path:

@@ -29,6 +29,7 @@ class Nbcnn:
             passes=self._passes,
             threads=task.threads,
             precision=task.precision,
+            tune=task.tune,
         )
         self._inputs = [inputs[name] for name in self._graph.inputs]
 
