@@ -2,7 +2,7 @@
 
 Fused bodies that these passes make have the form
 
-    convolution [activation] [add [activation]]   or   (dense | batch_norm | arithmetic) [activation]
+    (convolution | mul) [activation] [add [activation]]   or   (dense | batch_norm | arithmetic) [activation]
 
 where square brackets mean "if present" and each node reads the one before it. Merging never makes a cycle:
 the producer's value has no reader but the one it is merged with, so nothing else that the reader needs can

@@ -14,8 +14,8 @@ from nbcnn import ops, reference
 from nbcnn.ir import Graph, Node, Op, TensorType, Weight
 from nbcnn.kernels.cpu.activation_ids import BINARIES
 from nbcnn.lower.build import compile_graph
-from nbcnn.ops.activation import Activation, Relu6
-from nbcnn.ops.arithmetic import Add
+from nbcnn.ops.activation import Activation, Relu, Relu6, Silu
+from nbcnn.ops.arithmetic import Add, Mul
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.piecewise import Clip
 from nbcnn.options import CompileOptions
@@ -122,3 +122,30 @@ def test_an_operand_without_a_batch_that_is_no_constant_is_left_to_the_reference
     a = rng.standard_normal((2, 19, 5, 6)).astype(np.float32)
     b = rng.uniform(1, 2, (19, 1, 1)).astype(np.float32)
     np.testing.assert_array_equal(model(a, b), a / b)
+
+
+@lanes
+@pytest.mark.parametrize("late", [False, True], ids=["add relu", "silu add"])
+@pytest.mark.parametrize("shape", [(19, 5, 6), (7, 3), (33,)], ids=str)
+def test_gate_and_shortcut_are_one_step(shape, late, lanes, rng):
+    """x * g + x and its activation: one kernel, for images and for plain values."""
+    build = Builder()
+    x = build.input(*shape)
+    gate = build.input(shape[0], *[1] * (len(shape) - 1), name="gate")
+    product = build("product", Mul(), x, gate)
+    if late:
+        last = build("sum", Add(), build("act", Silu(), product), x)
+    else:
+        last = build("act", Relu(), build("sum", Add(), x, product))
+    graph = nbcnn.optimize(build.graph(last), "default")
+    (node,) = graph.nodes
+    here = detect()
+    target = dataclasses.replace(here, lanes=lanes, registers=here.registers if lanes == here.lanes else 16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # "no kernel yet"
+        model = compile_graph(graph, CompileOptions(threads=2), target=target)
+    for batch in (1, 3):
+        arrays = {
+            k: rng.standard_normal(t.extents(batch)).astype(np.float32) for k, t in graph.inputs.items()
+        }
+        assert reference.excess(node.op, [arrays[v] for v in node.inputs], model(**arrays)) <= 1

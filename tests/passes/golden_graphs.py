@@ -109,6 +109,8 @@ def remove_dead_channels(b: Builder) -> Graph:
 def fuse_residual_add(b: Builder) -> Graph:
     x = b.input(4, 6, 6)
     y = b("sum", Add(), b("conv", CONV, x), x)
+    gate = b("gate", Sigmoid(), b("mean", GlobalAvgPool(), y))
+    y = b("gated", Add(), b("scaled", Mul(), y, gate), x)
     z = b("again", CONV, y)
     return b.graph(b("late", Add(), z, y), z)
 

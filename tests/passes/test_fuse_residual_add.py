@@ -1,8 +1,8 @@
 from pass_checks import apply, optimized, refusals, same_values
 from strategies import Builder, every_op
 
-from nbcnn.ops.activation import Relu, Silu
-from nbcnn.ops.arithmetic import Add
+from nbcnn.ops.activation import Relu, Sigmoid, Silu
+from nbcnn.ops.arithmetic import Add, Mul
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.pool import GlobalAvgPool, MaxPool
 from nbcnn.passes.fuse_activation import FuseActivation
@@ -115,3 +115,44 @@ def test_leaves_other_additions_alone_and_keeps_to_the_limit():
     after, record = apply(FuseResidualAdd(), build.graph(x), limit=1)
     assert every_op(after) == ["add", "[conv2d add]", "conv2d", "add"]
     assert not record.refusals
+
+
+def gated(build: Builder) -> str:
+    """Squeeze and excitation's product, and the shortcut around it."""
+    x = build.input(4, 6, 6)
+    gate = build("gate", Sigmoid(), build("mean", GlobalAvgPool(), x))
+    return build("sum", Add(), build("scaled", Mul(), x, gate), x)
+
+
+def test_fuses_with_the_product_of_a_gate():
+    build = Builder()
+    graph = build.graph(build("act", Relu(), gated(build)))
+    after = optimized(graph)
+    assert every_op(after) == ["global_avg_pool", "sigmoid", "[mul add relu]"]
+    same_values(graph, after, 0)
+
+
+def test_a_convolution_goes_before_a_product():
+    for swapped in (False, True):
+        build = Builder()
+        x = build.input(4, 6, 6)
+        conv = build("conv", Conv2d(4, 1), x)
+        scaled = build("scaled", Mul(), x, build("mean", GlobalAvgPool(), x))
+        both = (scaled, conv) if swapped else (conv, scaled)
+        after, _ = apply(FuseResidualAdd(), build.graph(build("sum", Add(), *both)))
+        assert every_op(after) == ["global_avg_pool", "mul", "[conv2d add]"]
+
+
+def test_refuses_a_product_that_others_read_or_that_broadcasts():
+    build = Builder()
+    after, record = apply(FuseResidualAdd(), graph := build.graph(gated(build), "scaled"))
+    assert after is graph
+    assert refusals(record) == {"sum": "'scaled' is an output of the graph"}
+    build = Builder()
+    x = build.input(3, 6, 6)
+    mean = build("mean", GlobalAvgPool(), x)
+    after, record = apply(
+        FuseResidualAdd(), graph := build.graph(build("sum", Add(), x, build("scaled", Mul(), mean, mean)))
+    )
+    assert after is graph
+    assert "does not broadcast" in refusals(record)["sum"]

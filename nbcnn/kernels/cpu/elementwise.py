@@ -9,7 +9,7 @@ import numpy as np
 
 from nbcnn.ir.types import TensorType
 from nbcnn.kernels.base import PLAIN, Address, Emit, Kernel, Layout, Site, Step, View, nhwc, round_up
-from nbcnn.kernels.cpu import epilogue
+from nbcnn.kernels.cpu import epilogue, estimates
 from nbcnn.kernels.cpu.activation_ids import BINARIES
 from nbcnn.kernels.cpu.epilogue import Epilogue
 from nbcnn.options import CompileOptions
@@ -18,6 +18,9 @@ from nbcnn.target import Target
 
 LOOPS = 4
 """Loops over rows that the kernel has, beside the one along a row."""
+
+NEAR = 7e-12
+"""Seconds for each byte in L2."""
 
 
 def _bytes(site: Site, emit: Emit) -> int:
@@ -44,7 +47,10 @@ class Unary(Kernel):
         return f"{site.op.name} is no activation of one instruction or a few"
 
     def cost(self, site: Site, target: Target) -> float:
-        return site.in_types[0].elements() * 1e-10
+        tail = epilogue.activation(site.op)
+        assert tail is not None
+        moved = estimates.streamed((*site.in_types, *site.out_types), target, near=NEAR)
+        return moved + estimates.activated(site.out_types[0], tail, target)
 
     def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
         return layout.kind in ("nhwc", "plain")
@@ -68,7 +74,8 @@ class Unary(Kernel):
 
 
 class Binary(Kernel):
-    """Arithmetic on two values that broadcast to each other, with an activation behind.
+    """Arithmetic on two values that broadcast to each other; then an activation, and a third value added
+    before or after it, as it lies (squeeze and excitation: x * gate + shortcut).
 
     Images lie in NHWC, everything else plain; a constant is laid out as the result is, once.
     """
@@ -77,11 +84,10 @@ class Binary(Kernel):
     takes_constants = True
 
     def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
-        main, *rest = site.body
-        if main.op.name not in BINARIES:
-            return f"{main.op.name} is none of {', '.join(BINARIES)}"
-        if len(rest) > 1 or (rest and epilogue.activation(rest[0].op) is None):
-            return "more than one activation follows"
+        found = epilogue.parse(site, *BINARIES)
+        if isinstance(found, str):
+            return found
+        main, _ = found
         if any(site.actual(v) not in site.data for v in main.inputs):
             return "an operand is no data operand"
         if _layout(site) == PLAIN and len(set(site.in_types)) > 1 and site.out_types[0].rank > LOOPS + 1:
@@ -89,7 +95,7 @@ class Binary(Kernel):
         return None
 
     def cost(self, site: Site, target: Target) -> float:
-        return site.out_types[0].elements() * 1e-10
+        return estimates.streamed((*site.in_types, *site.out_types), target, near=NEAR)
 
     def reads(self, site: Site) -> tuple[Layout, ...]:
         plain = _layout(site) == PLAIN
@@ -102,31 +108,31 @@ class Binary(Kernel):
         return (_layout(site),)
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
-        main, *rest = site.body
-        tail = (epilogue.activation(rest[0].op) if rest else None) or Epilogue()
+        main, tail = epilogue.matched(site, *BINARIES)
         shape = site.out_types[0].extents(emit.batch)
         image = outs[0].layout != PLAIN
-        places = [site.data.index(site.actual(v)) for v in main.inputs]
-        a, b, out = (
-            _operand(view, type_, shape, image, emit)
-            for view, type_ in (*((ins[i], site.in_types[i]) for i in places), (outs[0], site.out_types[0]))
-        )
-        *loops, row = _loops(shape, a, b, out, emit.target.lanes if image else 0)
+        names = [site.actual(v) for v in main.inputs] + [tail.residual] * (tail.residual is not None)
+        values = [(ins[i], site.in_types[i]) for i in map(site.data.index, names)]
+        values.append((outs[0], site.out_types[0]))
+        a, b, *rest, out = (_operand(view, type_, shape, image, emit) for view, type_ in values)
+        added = rest[0] if rest else out
+        *loops, row = _loops(shape, (a, b, out, added), emit.target.lanes if image else 0)
         args = (
             *(a.start, b.start, out.start, row.extent),
             *(loop.extent for loop in loops),
-            *(loop.a for loop in loops),
-            *(loop.b for loop in loops),
-            *(loop.out for loop in loops),
+            *(loop.strides[of] for of in range(3) for loop in loops),
             *tail.args,
+            added.start,
+            *(loop.strides[3] for loop in loops),
         )
+        row_a, row_b, *_ = row.strides
         spec = KernelSpec(
             "nbcnn.kernels.cpu.code.elementwise:make_binary",
             (
-                *(("OP", BINARIES[main.op.name]), ("ACT", tail.code)),
-                *(("A", row.a), ("B", row.b), ("LANES", emit.target.lanes)),
+                *(("OP", BINARIES[main.op.name]), ("ACT", tail.code), ("RES", tail.order)),
+                *(("A", row_a), ("B", row_b), ("LANES", emit.target.lanes)),
             ),
-            f"f32_{main.op.name}{tail.label}{_FORMS[row.a, row.b]}__{emit.target.isa}",
+            f"f32_{main.op.name}{tail.label}{_FORMS[row_a, row_b]}__{emit.target.isa}",
         )
         return [Step(site.name, spec, args, nbytes=_bytes(site, emit))]
 
@@ -152,12 +158,10 @@ class _Operand:
 
 @dataclass(frozen=True)
 class _Loop:
-    """One loop: its extent, and the strides of both operands and of the result."""
+    """One loop: its extent, and the strides of each operand in it."""
 
     extent: int
-    a: int
-    b: int
-    out: int
+    strides: tuple[int, ...]
 
 
 def _operand(view: View, type_: TensorType, shape: tuple[int, ...], image: bool, emit: Emit) -> _Operand:
@@ -191,12 +195,12 @@ def _row_major(shape: tuple[int, ...]) -> list[int]:
     return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
-def _loops(shape: tuple[int, ...], a: _Operand, b: _Operand, out: _Operand, lanes: int) -> list[_Loop]:
-    """`LOOPS` loops and the row, slowest first; those that run on in all three values are one.
+def _loops(shape: tuple[int, ...], operands: tuple[_Operand, ...], lanes: int) -> list[_Loop]:
+    """`LOOPS` loops and the row, slowest first; those that run on in all operands are one.
 
     ``lanes`` is 0 for plain values. In images channels vary fastest, and rows are whole vectors.
     """
-    axes = [_Loop(*axis) for axis in zip(shape, a.strides, b.strides, out.strides, strict=True)]
+    axes = [_Loop(n, tuple(s)) for n, *s in zip(shape, *(o.strides for o in operands), strict=True)]
     if lanes:
         channel = axes.pop(1)
         axes.append(replace(channel, extent=round_up(channel.extent, lanes)))
@@ -205,12 +209,11 @@ def _loops(shape: tuple[int, ...], a: _Operand, b: _Operand, out: _Operand, lane
     found = [axes.pop()]
     for axis in reversed(axes):
         row = found[0]
-        runs_on = (axis.a, axis.b, axis.out) == tuple(row.extent * s for s in (row.a, row.b, row.out))
-        if runs_on:
+        if axis.strides == tuple(row.extent * s for s in row.strides):
             found[0] = replace(row, extent=axis.extent * row.extent)
         elif axis.extent > 1:
             found.insert(0, axis)
-    return [_Loop(1, 0, 0, 0)] * (LOOPS + 1 - len(found)) + found
+    return [_Loop(1, (0,) * len(operands))] * (LOOPS + 1 - len(found)) + found
 
 
 class Affine(Kernel):
@@ -227,7 +230,7 @@ class Affine(Kernel):
         return None if nhwc(site.in_types[0]).image else "only values of two to five axes are vectorised"
 
     def cost(self, site: Site, target: Target) -> float:
-        return site.out_types[0].elements() * 1e-10
+        return estimates.streamed((*site.in_types, *site.out_types), target, near=1.4 * NEAR)
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (out,) = outs

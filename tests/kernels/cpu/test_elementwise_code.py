@@ -34,9 +34,9 @@ FUNCTIONS = {
 }
 
 
-def binary(name, lanes, A=1, B=1, ACT="clamp"):
+def binary(name, lanes, A=1, B=1, ACT="clamp", RES=0):
     op, act = BINARIES[name], ACTIVATIONS[ACT]
-    return kernel("elementwise:make_binary", OP=op, ACT=act, A=A, B=B, LANES=lanes)
+    return kernel("elementwise:make_binary", OP=op, ACT=act, RES=RES, A=A, B=B, LANES=lanes)
 
 
 def test_every_operator_is_covered():
@@ -49,7 +49,7 @@ def test_binary_operators(name, lanes):
     x = np.concatenate([random(40), [np.nan, 1, 0, np.inf, -0.0, 3]]).astype(np.float32)
     y = np.concatenate([random(40, seed=1), [1, np.nan, 2, 1, 1, -np.inf]]).astype(np.float32)
     a, b, out = Slot(1, 46, data=x), Slot(1, 46, data=y), Slot(1, 46)
-    run(binary(name, lanes, ACT="none"), a, b, out, 46, *[1] * 4, *[0] * 12, 0, 0, parts=2)
+    run(binary(name, lanes, ACT="none"), a, b, out, 46, *[1] * 4, *[0] * 12, 0, 0, *[0] * 5, parts=2)
     np.testing.assert_array_equal(out.view[0], FUNCTIONS[name](x, y))
 
 
@@ -85,7 +85,7 @@ def test_binary_walks(extents, width, a_axes, b_axes, lanes, parts):
     out_steps = [int(np.prod(extents[i + 1 :])) * out.pitch for i in range(4)]
     function = binary("sub", lanes, int("r" in a_axes), int("r" in b_axes))
     steps = (*a_steps, *b_steps, *out_steps)
-    run(function, a, b, out, width, *extents, *steps, bits(A), bits(B), parts=parts)
+    run(function, a, b, out, width, *extents, *steps, bits(A), bits(B), *[0] * 5, parts=parts)
     np.testing.assert_array_equal(out.view, np.clip(x - y, A, B).reshape(rows, width))
     out.assert_untouched_beyond(width)
 
@@ -98,8 +98,32 @@ def test_binary_in_place(lanes, which):
     want = a.view + b.view
     out = a if which == "a" else b
     steps = (0, 0, 0, a.pitch) * 3
-    run(binary("add", lanes, ACT="none"), a, b, out, 20, 1, 1, 1, 6, *steps, 0, 0, parts=2)
+    run(binary("add", lanes, ACT="none"), a, b, out, 20, 1, 1, 1, 6, *steps, 0, 0, *[0] * 5, parts=2)
     np.testing.assert_array_equal(out.view, want)
+
+
+@lanes
+@pytest.mark.parametrize("parts", [1, 3])
+@pytest.mark.parametrize("RES", [1, 2])
+@pytest.mark.parametrize("images, pixels, width", [(2, 5, 37), (1, 3, 16), (3, 1, 5)])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_binary_adds_a_third_value(images, pixels, width, RES, parts, lanes, in_place):
+    """Squeeze and excitation with a shortcut: x * gate + r, r before or after the activation."""
+    rows = images * pixels
+    a = Slot(rows, width, width + 2, data=random(rows, width))
+    gate = Slot(images, width, width + 1, data=random(images, width, seed=1))
+    res = Slot(rows, width, width + 7, data=random(rows, width, seed=2))
+    out = res if in_place else Slot(rows, width, width + 3)
+    product = a.view * np.repeat(gate.view, pixels, axis=0)
+    want = np.clip(product + res.view, A, B) if RES == 1 else np.clip(product, A, B) + res.view
+    steps = [n for s in (a, gate, out, res) for n in (0, 0, pixels * s.pitch, s.pitch)]
+    steps[4:8] = 0, 0, gate.pitch, 0
+    run(
+        binary("mul", lanes, RES=RES), a, gate, out, width, 1, 1, images, pixels, *steps[:12],
+        bits(A), bits(B), res, *steps[12:], parts=parts,
+    )  # fmt: skip
+    np.testing.assert_array_equal(out.view, want)
+    out.assert_untouched_beyond(width)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,4 +1,4 @@
-"""Elementwise kernels: ``act(a op b)`` over any broadcast, ``act(a)``, ``act(a * scale + shift)``.
+"""Elementwise kernels: ``act(a op b + res)`` over any broadcast, ``act(a)``, ``act(a * scale + shift)``.
 
 Slots are addresses in bytes; pitches, strides and widths in float elements.  Every kernel walks rows of
 floats that lie side by side.  The share of a part is a contiguous range of vectors, and no float past
@@ -20,7 +20,8 @@ slot        make_unary     make_affine
 ==========  =============  ==============
 
 make_binary: 0 a, 1 b, 2 out, 3 width, 4-7 extents of the loops over rows, the fastest last, 8-11 strides
-of a in these loops, 12-15 of b, 16-19 of out, 20 act a, 21 act b.  A stride of 0 repeats an operand.
+of a in these loops, 12-15 of b, 16-19 of out, 20 act a, 21 act b, 22 res (what RES adds; ignored if
+RES is 0), 23-26 its strides.  A stride of 0 repeats an operand.
 
 ``act a`` and ``act b`` are the activation's arguments, float32 bits.
 """
@@ -30,11 +31,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from numba.core import types
 from numba.extending import intrinsic
 
 from nbcnn.kernels.cpu.activation_ids import BINARIES
 from nbcnn.kernels.cpu.code import emit
-from nbcnn.kernels.cpu.code.activations import activate
+from nbcnn.kernels.cpu.code.activations import activate, emit_activation
 from nbcnn.kernels.cpu.code.emit import V
 from nbcnn.kernels.cpu.code.simd import (
     arg,
@@ -48,6 +50,7 @@ from nbcnn.kernels.cpu.code.simd import (
     vset,
     vstore,
     vstore_first,
+    vzero,
 )
 
 _OPS: dict[str, Callable[[V, V], V]] = {
@@ -76,12 +79,30 @@ def combined(tc, op, x, y):
     return kind(op, kind, vec_type(y, "y")), emit_combined
 
 
-def make_binary(OP: int, ACT: int, A: int, B: int, LANES: int) -> Callable[[int, int, int], None]:
-    """out = act(a op b), OP one of ``BINARIES``; A and B tell what the operands hold for a row."""
+@intrinsic(prefer_literal=True)
+def finished(tc, x, z, res, code, a, b):
+    """The activation of x, and z added before it (RES 1), after it (2) or not at all (0)."""
+    kind, number, order = vec_type(x, "x"), literal(code, "ACT"), literal(res, "RES")
+
+    def emit_finished(context: Any, bd: Any, sig: Any, args: Any) -> Any:
+        x, z = V(bd, args[0]), V(bd, args[1])
+        first, second = (emit.splat(bd, value, kind.lanes) for value in args[4:])
+        y = emit_activation(number, x + z if order == 1 else x, first, second)
+        return (y + z if order == 2 else y).v
+
+    return kind(kind, vec_type(z, "z"), res, code, types.float32, types.float32), emit_finished
+
+
+def make_binary(OP: int, ACT: int, RES: int, A: int, B: int, LANES: int) -> Callable[[int, int, int], None]:
+    """out = act(a op b), OP one of ``BINARIES``; A and B tell what the operands hold for a row.
+
+    RES: 0, or 1 and 2 to add a third value before and after the activation; it has all of the result's rows.
+    """
 
     def binary(args, part, parts):
         width, n1, n2, n3 = arg(args, 3), arg(args, 5), arg(args, 6), arg(args, 7)
-        a_step, b_step, out_step = 4 * arg(args, 11), 4 * arg(args, 15), 4 * arg(args, 19)
+        a_step, b_step = 4 * arg(args, 11), 4 * arg(args, 15)
+        out_step, res_step = 4 * arg(args, 19), 4 * arg(args, 26)
         act_a, act_b = argf(args, 20), argf(args, 21)
         vectors, whole = (width + LANES - 1) // LANES, width // LANES
         total = arg(args, 4) * n1 * n2 * n3 * vectors
@@ -95,29 +116,35 @@ def make_binary(OP: int, ACT: int, A: int, B: int, LANES: int) -> Callable[[int,
             left = arg(args, 0) + 4 * (i0 * arg(args, 8) + i1 * arg(args, 9) + i2 * arg(args, 10))
             right = arg(args, 1) + 4 * (i0 * arg(args, 12) + i1 * arg(args, 13) + i2 * arg(args, 14))
             to = arg(args, 2) + 4 * (i0 * arg(args, 16) + i1 * arg(args, 17) + i2 * arg(args, 18))
+            add = arg(args, 22) + 4 * (i0 * arg(args, 23) + i1 * arg(args, 24) + i2 * arg(args, 25))
             left, right, to = left + i3 * a_step, right + i3 * b_step, to + i3 * out_step
+            add += i3 * res_step
             for _ in range(i3, n3):
                 n = min(vectors - col, end - at)
-                x, y = vset(load_f32(left), LANES), vset(load_f32(right), LANES)
+                x, y, z = vset(load_f32(left), LANES), vset(load_f32(right), LANES), vzero(LANES)
                 last = 4 * LANES * min(whole, col + n)
                 for i in range(4 * LANES * col, last, 4 * LANES):
                     if A == ROW:
                         x = vload(left + i, LANES)
                     if B == ROW:
                         y = vload(right + i, LANES)
-                    vstore(to + i, activate(combined(OP, x, y), ACT, act_a, act_b))
+                    if RES:
+                        z = vload(add + i, LANES)
+                    vstore(to + i, finished(combined(OP, x, y), z, RES, ACT, act_a, act_b))
                 if col + n > whole:
                     rest = width - whole * LANES
                     if A == ROW:
                         x = vload_first(left + last, rest, LANES)
                     if B == ROW:
                         y = vload_first(right + last, rest, LANES)
-                    vstore_first(to + last, activate(combined(OP, x, y), ACT, act_a, act_b), rest)
+                    if RES:
+                        z = vload_first(add + last, rest, LANES)
+                    vstore_first(to + last, finished(combined(OP, x, y), z, RES, ACT, act_a, act_b), rest)
                 at += n
                 if at >= end:
                     break
                 col = 0
-                left, right, to = left + a_step, right + b_step, to + out_step
+                left, right, to, add = left + a_step, right + b_step, to + out_step, add + res_step
 
     return binary
 
