@@ -1,0 +1,71 @@
+"""Weights and constants as the kernels read them. NumPy has no bfloat16: its bits travel as uint16."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbcnn.kernels.cuda.shapes import KINDS, ConvMma
+
+
+def to_kind(kind: str, values: np.ndarray) -> np.ndarray:
+    """Values in the type that ``kind`` has in memory: rounded to nearest even; s8 rounded and saturated."""
+    match kind:
+        case "f16":
+            return values.astype(np.float16)
+        case "bf16":
+            return to_bfloat16(values)
+        case "s8":
+            return np.clip(np.rint(values), -128, 127).astype(np.int8)
+    return values.astype(np.float32)
+
+
+def from_kind(kind: str, values: np.ndarray) -> np.ndarray:
+    """The inverse of `to_kind`, in float64."""
+    if kind == "bf16":
+        values = (values.astype(np.uint32) << 16).view(np.float32)
+    return values.astype(np.float64)
+
+
+def to_bfloat16(values: np.ndarray) -> np.ndarray:
+    """The bits of the nearest bfloat16, ties to even; NaN stays NaN."""
+    values = np.ascontiguousarray(values, np.float32)
+    bits = values.view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return np.where(np.isnan(values), 0x7FC0, rounded).astype(np.uint16)
+
+
+def round_tf32(values: np.ndarray) -> np.ndarray:
+    """Float32 with the low 13 bits of the significand rounded off, ties away from zero (``cvt.rna.tf32``)."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    finite = (bits & 0x7F800000) != 0x7F800000
+    return np.where(finite, (bits + 0x1000) & 0xFFFFE000, bits).view(np.float32)
+
+
+def conv_weights(kind: str, weights: np.ndarray) -> np.ndarray:
+    """[K, C, R, S] to [K, R, S, C] of ``kind``, C and K filled up with zeros to 16-byte vectors.
+
+    ``kind`` tf32 rounds here what the tensor core would truncate. In groups, C is that of one group, and
+    must be whole vectors.
+    """
+    vector = 16 // KINDS[kind].size
+    k, c = weights.shape[:2]
+    padded = np.pad(weights, ((0, -k % vector), (0, -c % vector), (0, 0), (0, 0)))
+    packed = to_kind(kind, padded.transpose(0, 2, 3, 1))
+    return np.ascontiguousarray(round_tf32(packed) if kind == "tf32" else packed)
+
+
+def pixel_weights(config: ConvMma, weights: np.ndarray) -> np.ndarray:
+    """[K, C <= 4, R, S] to [K, taps, 4] for ``config.pixels4``; taps filled up to whole steps."""
+    k, c, r, s = weights.shape
+    if c > 4:
+        raise ValueError(f"pixels of 4 channels cannot hold {c}")
+    vector, step = 16 // KINDS[config.kind].size, config.bk // 4
+    packed = np.zeros((-(-k // vector) * vector, -(-r * s // step) * step, 4), weights.dtype)
+    packed[:k, : r * s, :c] = weights.transpose(0, 2, 3, 1).reshape(k, r * s, c)
+    packed = to_kind(config.kind, packed)
+    return round_tf32(packed) if config.kind == "tf32" else packed
+
+
+def depthwise_weights(kind: str, weights: np.ndarray) -> np.ndarray:
+    """[C, 1, R, S] to [R, S, C] of ``kind``."""
+    return np.ascontiguousarray(to_kind(kind, weights[:, 0].transpose(1, 2, 0)))
