@@ -111,7 +111,7 @@ def test_max_keeps_nan_and_infinities(lanes, poke):
 @pytest.mark.parametrize("parts", [1, 2, 3])
 @pytest.mark.parametrize("OP", [MAX, AVERAGE])
 @pytest.mark.parametrize(
-    "images, rows, C", [(1, 49, 130), (3, 1, 16), (2, 64, 5), (1, 1000, 37), (1, 65, 64)]
+    "images, rows, C", [(1, 49, 130), (3, 1, 16), (2, 64, 5), (1, 1000, 37), (1, 65, 64), (2, 70, 173)]
 )
 def test_global(OP, lanes, images, rows, C, parts):
     width = up(C, lanes)
