@@ -11,7 +11,8 @@ graph in float64; "direct" is without Winograd's algorithm. ONNX Runtime's error
 
 Layers are judged one by one on the operands that they read. "Of its bound": the largest error in units of the
 stated bound, which follows from the operands in float64 (`nbcnn.reference.bound`, with the kernel's
-`rounding`), over the layers by Winograd's algorithm and over the others. "Winograd's factor": how many times
+`rounding`), over the layers by Winograd's algorithm and over the others that multiply and add (one rounding
+alone attains its bound: element-wise layers lie close below theirs). "Winograd's factor": how many times
 the error of the direct product (root mean square) that algorithm makes in a layer, at most.
 """
 
@@ -45,12 +46,13 @@ Arrays = dict[str, np.ndarray]
 @dataclass(frozen=True)
 class Layer:
     """A node as it was lowered: its kernel's family, its largest error in units of the bound, and the root
-    mean square of its errors over that of its results."""
+    mean square of its errors over that of its results. ``product``: whether it multiplies and adds."""
 
     name: str
     family: str
     excess: float
     error: float
+    product: bool = True
 
     @property
     def winograd(self) -> bool:
@@ -67,8 +69,12 @@ class Row:
     direct: list[Layer] = field(default_factory=list)
 
     def worst(self, winograd: bool) -> Layer | None:
-        """The layer that comes nearest to its bound."""
-        return max((x for x in self.layers if x.winograd == winograd), key=lambda x: x.excess, default=None)
+        """Of the layers that multiply and add, the one that comes nearest to its bound."""
+        return max(self.products(winograd), key=lambda x: x.excess, default=None)
+
+    def products(self, winograd: bool) -> list[Layer]:
+        """The layers that multiply and add, by Winograd's algorithm or not."""
+        return [x for x in self.layers if x.product and x.winograd == winograd]
 
     def loss(self) -> float | None:
         """The most that Winograd's algorithm makes of a layer's error, as a factor; None without one."""
@@ -118,7 +124,10 @@ def layers(graph: nbcnn.Graph, inputs: Arrays, winograd: bool) -> list[Layer]:
         return nbcnn.compile(optimized, passes="none", threads=1, winograd=winograd, taps=tuple(taps))
 
     return [
-        Layer(choice.site.name, choice.kernel.name, found.excess, 10 ** (-found.sqnr / 20))
+        Layer(
+            *(choice.site.name, choice.kernel.name),
+            *(found.excess, 10 ** (-found.sqnr / 20), choice.site.macs > 0),
+        )
         for choice, found in program.nodes(build, optimized, inputs)
     ]
 
@@ -161,9 +170,8 @@ def table(rows: list[Row], machine: str) -> str:
     for found in rows:
         cell = [found.model]
         for winograd in (True, False):
-            count = sum(layer.winograd == winograd for layer in found.layers)
             worst = found.worst(winograd)
-            cell += [str(count), f"{worst.excess:.2f} {worst.name}" if worst else "-"]
+            cell += [str(len(found.products(winograd))), f"{worst.excess:.2f} {worst.name}" if worst else "-"]
         loss = found.loss()
         cells.append([*cell, f"{loss:.1f}" if loss is not None else "-"])
     lines += ["## Layers, default pipeline", "", paragraphs[1], "", *markdown.table(head, cells)]

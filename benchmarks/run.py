@@ -66,6 +66,9 @@ SMALL = Extent(("resnet18", "mobilenet_v2", "squeezenet1_1"), (1,), 2.5, RESULTS
 def main() -> int:
     """Measure, write, and return 1 when a network could not be measured."""
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    words.add_argument(
+        "--only-tables", action="store_true", help="measure nothing, write tables and pictures"
+    )
     words.add_argument("--small", action="store_true", help="three networks, one thread, under five minutes")
     words.add_argument("--models", help="names of the zoo or paths, with commas between")
     words.add_argument("--threads", help="thread counts, with commas between")
@@ -82,7 +85,7 @@ def main() -> int:
 
     extent.folder.mkdir(parents=True, exist_ok=True)
     status = 0
-    for batch, count, model in itertools.product(batches, threads, models):
+    for batch, count, model in itertools.product(batches, threads, () if asked.only_tables else models):
         try:
             job = Job(
                 *(model, batch, count),

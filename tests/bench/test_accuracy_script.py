@@ -24,6 +24,7 @@ def test_the_tables(script):
         script.Layer("a", "winograd4", 0.25, 6e-7),
         script.Layer("b", "winograd2", 0.1, 3e-7),
         script.Layer("c", "igemm", 0.125, 1e-7),
+        script.Layer("d", "binary", 1.0, 1e-8, product=False),
     ]
     direct = [script.Layer(name, "igemm", 0.1, 2e-7) for name in "abc"]
     text = script.table([script.Row("m", {"default": 1e-6, "max": 2e-6}, layers, direct)], "a machine")
