@@ -50,12 +50,13 @@ def run(job: Job) -> Result:
         except remote.EngineFailed as error:
             raise NbcnnError(f"nbcnn could not run '{job.model}': {error}") from error
     rows, warnings = judge.judge(found, job.batch)
-    if job.threads > machine.usable_cores():
-        warnings.append(f"{job.threads} threads on {machine.usable_cores()} usable cores")
+    if (threads := job.streams * job.threads) > machine.usable_cores():
+        warnings.append(f"{threads} threads on {machine.usable_cores()} usable cores")
     return report.Result(
         model=job.model,
         batch=job.batch,
         threads=job.threads,
+        streams=job.streams,
         target=job.target,
         precision=job.precision,
         passes=job.passes,

@@ -19,7 +19,8 @@ def silent(what: str, done: int, total: int) -> None:
 class Job:
     """A model to measure against other engines.
 
-    ``model`` is a zoo name or a path; ``passes`` is a pipeline's name, path or text; ``tune`` has
+    ``model`` is a zoo name or a path; ``streams`` are requests in flight at a time, each on
+    ``threads`` threads; ``passes`` is a pipeline's name, path or text; ``tune`` has
     nbcnn choose its kernels by timing them; ``against`` names rows of ``engines.ENGINES``;
     ``warmup`` is calls before the first block; ``time`` is seconds of measurement per engine (5
     blocks of half a second at least); ``progress`` is called with what happens, steps done and
@@ -29,6 +30,7 @@ class Job:
     model: str
     batch: int = 1
     threads: int = 1
+    streams: int = 1
     passes: str = "default"
     precision: str = "float32"
     tune: bool = False
@@ -40,7 +42,7 @@ class Job:
     progress: Progress = field(default=silent, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("batch", "threads"):
+        for name in ("batch", "threads", "streams"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.warmup < 0:

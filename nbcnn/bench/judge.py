@@ -30,7 +30,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """An engine's latency over nbcnn's: above 1, nbcnn is the faster one."""
+    """An engine's time from one answer to the next over nbcnn's: above 1, nbcnn is the faster one."""
 
     median: float
     q1: float
@@ -75,7 +75,7 @@ def judge(found: Measured, batch: int) -> tuple[list[Row], list[str]]:
 
 
 def ratios(timeline: Sequence[Block], base: str, engine: str) -> list[float]:
-    """One ratio of medians per pair of adjacent blocks of ``engine`` and ``base``.
+    """One ratio of periods per pair of adjacent blocks of ``engine`` and ``base``.
 
     An engine's block between two of the base gives two, so that a drift of the machine cancels.
     """
@@ -85,7 +85,7 @@ def ratios(timeline: Sequence[Block], base: str, engine: str) -> list[float]:
             left, right = right, left
         elif (left.engine, right.engine) != (engine, base):
             continue
-        pairs.append(float(np.median(left.latencies) / np.median(right.latencies)))
+        pairs.append(left.period / right.period)
     return pairs
 
 
@@ -132,6 +132,7 @@ def verdict(rows: Sequence[Row]) -> str:
 def _row(opened: Opened, base: Opened, timeline: Sequence[Block], batch: int) -> Row:
     name = opened.engine.name
     times = latency(timeline, name)
+    period = float(np.median([block.period for block in timeline if block.engine == name]))
     ratio = None
     if opened is not base:
         q1, median, q3 = np.percentile(ratios(timeline, base.engine.name, name), [25, 50, 75])
@@ -141,7 +142,7 @@ def _row(opened: Opened, base: Opened, timeline: Sequence[Block], batch: int) ->
         version=opened.version,
         precision=opened.precision,
         latency_ms=times,
-        images_per_s=1000.0 * batch / times.median,
+        images_per_s=1e9 * batch / period,
         load_s=opened.load_s,
         compile_s=opened.compile_s,
         peak_rss_bytes=opened.peak_rss_bytes,
@@ -156,7 +157,7 @@ def _warnings(rows: Sequence[Row], found: Measured) -> list[str]:
     warnings = []
     noisy = [row.name for row in rows if row.ratio is not None and row.ratio.noisy]
     if len(rows) == 1:  # without a ratio, the spread of the blocks says how still it was
-        q1, q3 = np.percentile([np.median(b.latencies) for b in found.timeline], [25, 75])
+        q1, q3 = np.percentile([b.period for b in found.timeline], [25, 75])
         if q3 > NOISY * q1:
             warnings.append(f"noisy machine: {rows[0].name}'s blocks differ by {q3 / q1 - 1:.0%}")
     if noisy:

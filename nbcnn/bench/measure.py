@@ -24,10 +24,11 @@ MIN_BLOCKS = 5
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Calls of one engine in a row; latencies in nanoseconds."""
+    """Calls of one engine: latencies, and the time from one answer to the next, in nanoseconds."""
 
     engine: str
     latencies: tuple[int, ...]
+    period: float
 
 
 @dataclass(slots=True)
@@ -114,7 +115,7 @@ def measure(
             advance(name)
             try:
                 reply = workers[name].ask("block", 60 * length + 600, seconds=length)
-                found.timeline.append(Block(name, tuple(reply["latencies"])))
+                found.timeline.append(Block(name, tuple(reply["latencies"]), reply["period"]))
             except EngineFailed as error:
                 drop(name, error)
 

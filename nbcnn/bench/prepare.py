@@ -29,7 +29,9 @@ def prepare(job: Job, folder: Path, onnx: bool = True) -> Task:
     if lossy is not None:
         graph = nbcnn.optimize(graph, lossy)
     inputs = draw(graph.inputs, job.batch)
-    task = Task(str(folder), job.threads, job.target, own, job.precision, {"N": job.batch}, job.tune)
+    task = Task(
+        str(folder), job.threads, job.streams, job.target, own, job.precision, {"N": job.batch}, job.tune
+    )
     nbcnn.save(graph, str(task.yaml))
     if onnx:
         nbcnn.to_onnx(graph, str(task.onnx))

@@ -39,6 +39,7 @@ class Result:
     model: str
     batch: int
     threads: int
+    streams: int
     target: str
     precision: str
     passes: str
@@ -55,6 +56,7 @@ class Result:
             "model": self.model,
             "batch": self.batch,
             "threads": self.threads,
+            "streams": self.streams,
             "target": self.target,
             "precision": self.precision,
             "passes": self.passes,
@@ -138,6 +140,8 @@ def show(result: Result, to: Console | None = None) -> None:
 
 def _table(result: Result, width: int) -> Table:
     threads = f"{result.threads} thread" + "s" * (result.threads != 1)
+    if result.streams > 1:
+        threads = f"{result.streams} streams of {threads}"
     table = Table(
         title=escape(f"{result.model}, batch {result.batch}, {threads}, passes {result.passes}"),
         caption=escape(summary(dict(result.machine))),

@@ -19,13 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from nbcnn.bench import flow
 from nbcnn.bench.engines import Session, Task
-
-MIN_CALLS = 3
-"""Calls in a block at least, so that its median means something with a slow model."""
-
-REWARM_CALLS = 2
-"""Unmeasured calls at the start of a block: the others have used the caches meanwhile."""
 
 
 class Worker:
@@ -40,6 +35,8 @@ class Worker:
         start = time.perf_counter()
         make = getattr(importlib.import_module(module), attribute)
         self.session: Session = make(self.task, **options)
+        if self.task.streams > 1 and not hasattr(self.session, "flow"):
+            raise RuntimeError("it runs one request at a time, not several streams")
         loaded = time.perf_counter()
         self.session.compile(inputs)
         self.result = self.session.run()
@@ -65,23 +62,15 @@ class Worker:
         return {}
 
     def block(self, seconds: float) -> dict[str, Any]:
-        """Call for ``seconds``; the latency of each call in nanoseconds."""
-        run, clock, latencies = self.session.run, time.perf_counter_ns, []
-        for _ in range(REWARM_CALLS):
-            run()
+        """Call for ``seconds``; the fields of a `flow.Flow`."""
         gc.collect()
         gc.disable()
         try:
-            start = clock()
-            end = start + int(seconds * 1e9)
-            while start < end or len(latencies) < MIN_CALLS:
-                run()
-                stop = clock()
-                latencies.append(stop - start)
-                start = stop
+            if self.task.streams == 1:
+                return flow.alone(self.session.run, seconds)._asdict()
+            return self.session.flow(seconds)._asdict()  # type: ignore[attr-defined]  # see open
         finally:
             gc.enable()
-        return {"latencies": latencies}
 
     def memory(self) -> dict[str, Any]:
         return {"peak_rss_bytes": peak_rss_bytes()}

@@ -18,6 +18,9 @@ def bench(
     model: ModelName,
     batch: Annotated[int, typer.Option(help="Images per inference.")] = DEFAULT.batch,
     threads: Annotated[int, typer.Option(help="Threads of each engine.")] = DEFAULT.threads,
+    streams: Annotated[
+        int, typer.Option(help="Requests in flight at a time, each on --threads threads: for throughput.")
+    ] = DEFAULT.streams,
     passes: Passes = DEFAULT.passes,
     precision: Annotated[str, typer.Option(help="Arithmetic of nbcnn's kernels.")] = DEFAULT.precision,
     tune: Tune = DEFAULT.tune,
@@ -39,12 +42,14 @@ def bench(
 
     The engines run in turn, each in a process of its own. A ratio is the engine's latency over
     nbcnn's (above 1: nbcnn is faster), the median and the quartiles over pairs of blocks measured
-    one after the other. Passes that change the model, such as prune, run before every engine gets it.
+    one after the other; with --streams it is a ratio of throughputs, and latencies are those of
+    requests in flight together. Passes that change the model, such as prune, run before every engine gets it.
     Further options are those that the pipeline declares; they stand after MODEL.
 
     \b
     Example:
       nbcnn bench resnet50 --threads 2 --against onnxruntime
+      nbcnn bench resnet50 --streams 2
       nbcnn bench resnet50 --passes sparse --sparsity 0.9 --against openvino,mnn
       nbcnn bench digits --against none --profile --json digits.json
     """
@@ -59,6 +64,7 @@ def bench(
             model,
             batch=batch,
             threads=threads,
+            streams=streams,
             passes=pipeline_text(passes, context.args),
             precision=precision,
             tune=tune,

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from nbcnn.bench.flow import in_threads
+
 
 class Sleeper:
     """Sleeps ``seconds`` a call, returns its input times ``scale``, appends calls to ``log``."""
@@ -41,6 +43,13 @@ class Sleeper:
 
     def profile(self):
         return [{"kernel": "sleep", "ms": np.float64(1e3 * self.seconds), "share": 1.0}]
+
+
+class Streaming(Sleeper):
+    """Sleeps in as many threads as the task has streams."""
+
+    def flow(self, seconds):
+        return in_threads(self.run, self.task.streams, seconds)
 
 
 class Environment(Sleeper):

@@ -5,6 +5,7 @@ import importlib
 import numpy as np
 import pytest
 
+import nbcnn
 from nbcnn.bench.engines import ENGINES, NBCNN, Task, select
 from nbcnn.bench.engines.own import as_row
 from nbcnn.errors import OptionError
@@ -217,6 +218,26 @@ def test_an_engine_runs_a_model_of_two_outputs(name, tmp_path):
         assert session.version[0].isdigit()
         if engine.peer:
             assert session.precision == "float32"
+
+
+@pytest.mark.parametrize("name", ["nbcnn", "onnxruntime", "openvino", "torch"])
+def test_several_requests_are_in_flight(name, tmp_path):
+    nodes = [node("Conv", ["x", "w", "b"], ["c"], pads=[1, 1, 1, 1]), node("Relu", ["c"], ["y"])]
+    save(tmp_path / "model.onnx", nodes, CONV, SHAPE)
+    task = Task(str(tmp_path), streams=2, passes="none", sizes={"N": SHAPE[0]})
+    nbcnn.save(nbcnn.load(str(task.onnx)), task.yaml)
+    engine = NBCNN if name == "nbcnn" else ENGINES[name][0]
+    if not engine.installed:
+        pytest.skip(f"{name} is not installed")
+    module, _, factory = engine.factory.partition(":")
+    session = getattr(importlib.import_module(module), factory)(task)
+    x = weights(*SHAPE)
+    session.compile({"x": x})
+    latencies, period = session.flow(0.05)
+    assert len(latencies) >= 6
+    assert min(latencies) > 0
+    assert period == pytest.approx(5e7 / len(latencies), rel=0.5)
+    same(session.read(session.run())["y"], answers(task.onnx, x)[0])
 
 
 def session_of(name, folder, **sizes):

@@ -9,7 +9,7 @@ MS = 1_000_000
 
 
 def block(engine, *ms):
-    return Block(engine, tuple(int(t * MS) for t in ms))
+    return Block(engine, tuple(int(t * MS) for t in ms), MS * float(np.median(ms)))
 
 
 def measured(timeline, **outputs):
@@ -33,6 +33,14 @@ def test_each_adjacent_pair_gives_one_ratio_of_medians():
     ]
     assert ratios(timeline, "nbcnn", "a") == [2.0, 1.0, 2.0]
     assert ratios(timeline, "nbcnn", "b") == [1.5, 0.75]
+
+
+def test_throughput_is_judged_by_periods():
+    two = [Block(name, (2 * MS,) * 9, period * MS) for name, period in [("nbcnn", 1.0), ("a", 1.5)] * 5]
+    ours, theirs = judge(measured(two), batch=4)[0]
+    assert (ours.latency_ms.median, theirs.latency_ms.median) == (2, 2)
+    assert ours.images_per_s == pytest.approx(4000)
+    assert theirs.ratio.median == pytest.approx(1.5)
 
 
 def test_a_steady_drift_cancels():

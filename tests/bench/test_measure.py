@@ -1,6 +1,8 @@
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nbcnn.bench.measure import blocks_for, measure
@@ -25,6 +27,17 @@ def test_every_block_of_a_peer_stands_between_two_of_the_base(fake, task):
     assert order == ["base", "a", "base", "b"] * 5 + ["base"]
     assert all(len(block.latencies) >= 3 for block in found.timeline)
     assert min(t for block in found.timeline for t in block.latencies) > 1_900_000  # ns
+
+
+def test_several_requests_in_flight(fake, task):
+    """Two of 4 ms at a time: an answer every 2 ms; an engine that has no flow is left out."""
+    task = replace(task, streams=2)
+    found = quick([fake("base", "Streaming", seconds=0.004), fake("a", "Streaming"), fake("single")], task)
+    ours = [block for block in found.timeline if block.engine == "base"]
+    assert min(t for block in ours for t in block.latencies) > 3_900_000
+    assert np.median([block.period for block in ours]) == pytest.approx(2.1e6, rel=0.15)
+    assert all(len(block.latencies) >= 6 for block in found.timeline)
+    assert found.failed == {"single": "RuntimeError: it runs one request at a time, not several streams"}
 
 
 def test_engines_never_run_at_the_same_time(fake, task, tmp_path):

@@ -30,6 +30,7 @@ def result():
         model="resnet50",
         batch=1,
         threads=2,
+        streams=1,
         target="cpu",
         precision="float32",
         passes="default",
@@ -55,7 +56,7 @@ def test_json_has_exactly_the_documented_keys(result, tmp_path):
     write_json(result, path)
     report = json.loads(path.read_text())
     assert list(report) == [
-        "model", "batch", "threads", "target", "precision", "passes", "machine", "engines",
+        "model", "batch", "threads", "streams", "target", "precision", "passes", "machine", "engines",
         "missing",
     ]  # fmt: skip
     assert [e["name"] for e in report["engines"]] == [r.name for r in result.rows]

@@ -22,8 +22,8 @@ def fake(job: Job) -> Result:
     profile = [{"node": "conv1", "seconds": 0.001, "share": 1.0}] if job.profile else []
     described = machine.describe()
     return Result(
-        job.model, job.batch, job.threads, job.target, job.precision, job.passes, described, [ours, peer],
-        profile=profile,
+        job.model, job.batch, job.threads, job.streams, job.target, job.precision, job.passes, described,
+        [ours, peer], profile=profile,
     )  # fmt: skip
 
 
@@ -51,7 +51,8 @@ def test_defaults_are_those_of_a_job(cli, jobs) -> None:
 
 def test_every_option_arrives(cli, jobs, tmp_path) -> None:
     report = tmp_path / "digits.json"
-    want = {"batch": 3, "threads": 2, "passes": "none", "precision": "bf16", "warmup": 0, "time": 0.5}
+    want: dict[str, object] = {"batch": 3, "threads": 2, "streams": 4}
+    want |= {"passes": "none", "precision": "bf16", "warmup": 0, "time": 0.5}
     words = [word for name, value in want.items() for word in (f"--{name}", value)]
     result = cli("bench", "digits", *words, "--profile", "--against", "onnxruntime, torch", "--json", report)
     assert jobs == [Job("digits", against=("onnxruntime", "torch"), profile=True, **want)]
@@ -81,6 +82,7 @@ def test_against_nothing(cli, jobs, word) -> None:
         (("digits", "--against", "onnxrutime"), "did you mean 'onnxruntime'?"),
         (("digits", "--batch", "0"), "batch must be at least 1"),
         (("digits", "--threads", "-1"), "threads must be at least 1"),
+        (("digits", "--streams", "0"), "streams must be at least 1"),
         (("digits", "--warmup", "-1"), "warmup"),
         (("digits", "--time", "0"), "time must be"),
         (("digits", "--time", "nan"), "time must be"),

@@ -28,6 +28,7 @@ class Task:
 
     folder: str
     threads: int = 1
+    streams: int = 1
     target: str = "cpu"
     passes: str = "default"
     precision: str = "float32"
@@ -67,7 +68,9 @@ class Engine:
 class Session(Protocol):
     """A model in an engine. Making it imports the engine and reads the model (``load_s``).
 
-    It may have a ``note``, a few words on how it runs the model, and a ``profile()``.
+    It may have a ``note``, a few words on how it runs the model, and a ``profile()``. One that can run
+    several requests at a time has ``flow(seconds)``, which keeps as many in flight as the task has
+    streams, in the way that the engine's users are told to.
     """
 
     version: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbcnn.bench.engines import Arrays, Task
+from nbcnn.bench.flow import Flow, in_threads
 
 
 class OnnxRuntime:
@@ -22,7 +23,8 @@ class OnnxRuntime:
     def compile(self, inputs: Arrays) -> None:
         ort = self._ort
         options = ort.SessionOptions()
-        options.intra_op_num_threads = self._task.threads
+        threads, streams = self._task.threads, self._task.streams
+        options.intra_op_num_threads = threads * streams if threads > 1 else 1  # one pool serves all requests
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -35,6 +37,9 @@ class OnnxRuntime:
 
     def run(self) -> Any:
         return self._session.run(None, self._inputs)
+
+    def flow(self, seconds: float) -> Flow:
+        return in_threads(self.run, self._task.streams, seconds)
 
     def read(self, result: Any) -> Arrays:
         return dict(zip(self._names, result, strict=True))

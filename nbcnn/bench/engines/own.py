@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn.bench.engines import Arrays, Task
+from nbcnn.bench.flow import Flow, in_threads
 
 
 class Nbcnn:
@@ -35,6 +36,10 @@ class Nbcnn:
 
     def run(self) -> Any:
         return self.model(*self._inputs)
+
+    def flow(self, seconds: float) -> Flow:
+        with self.model.streams(self._task.streams) as streams:
+            return in_threads(lambda: streams(*self._inputs), streams.count, seconds)
 
     def read(self, result: Any) -> Arrays:
         if isinstance(result, Mapping):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn.bench.engines import Arrays, Task
+from nbcnn.bench.flow import Flow, in_threads
 
 
 class Torch:
@@ -27,7 +28,7 @@ class Torch:
 
         torch.set_num_threads(task.threads)
         self.version = torch.__version__
-        self._torch = torch
+        self._torch, self._streams = torch, task.streams
         self._module = load(task.onnx).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def compile(self, inputs: Arrays) -> None:
@@ -78,6 +79,9 @@ class Torch:
 
     def run(self) -> Any:
         return self._call(self._program)
+
+    def flow(self, seconds: float) -> Flow:
+        return in_threads(self.run, self._streams, seconds)
 
     def read(self, result: Any) -> Arrays:
         results = result if isinstance(result, tuple) else (result,)
