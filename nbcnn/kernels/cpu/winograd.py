@@ -1,38 +1,8 @@
-"""Winograd's algorithm for 3x3 convolutions: F(4x4, 3x3), and F(2x2, 3x3) for small planes.
+"""Winograd's convolutions: what all algorithms share. Which there are: ``winograd_family``.
 
-F(4x4) needs a quarter of the multiplications, but four times the weights; F(2x2) 1/2.25 of the
-former and 1.8 times the latter, and it wastes less where 4 does not divide the plane.
-
-One thread of an AMD Zen 5 (16 lanes, 239 GFLOP/s), ms, each the least of many runs in a row, so that
-the weights come from L3; after a slash, all caches emptied before each run:
-
-====================  ===========  ===========  ===========
-channels, plane       igemm        F(4x4)       F(2x2)
-====================  ===========  ===========  ===========
- 64 ->  64, 224x224   16.3         5.54         10.9
- 64 -> 128, 112x112    7.74        2.68         4.67
-128 -> 128, 112x112   16.4         4.93         9.14
-128 -> 256, 56x56      7.99        2.37         4.19
-256 -> 256, 56x56     17.7         4.63         10.3
-512 -> 512, 14x14      4.20        1.59         2.06
- 64 ->  64, 56x56      0.95/1.00   0.30/0.52    0.54/0.71
-128 -> 128, 28x28      0.95/1.01   0.28/0.44    0.50/0.60
-256 -> 256, 14x14      0.97/1.04   0.38/0.55    0.51/0.62
-512 -> 512, 7x7        1.09/1.16   1.02/1.16    0.64/0.83
- 16 ->  64, 55x55      0.24/0.26   0.10/0.22    0.16/0.28
- 64 -> 256, 13x13      0.22/0.25   0.09/0.16    0.12/0.17
- 16 ->  16, 8x8        0.003       0.003        0.003
-====================  ===========  ===========  ===========
-
-Of 56x56 and 64 channels 0.24 ms are products at full speed; without them the kernel takes 0.065.
-Weights are prefetched one point ahead: 0.39 ms instead of 0.55 at 14x14. Other block sizes than
-those of ``tiles`` were slower, by 1 to 25 % for the sensible ones. The length of chunks matters where
-U is large: 512 channels at 28x28 take 5.9 ms in chunks of 14 tiles, 5.3 of 28, 4.8 of 49.
-
-Rounding: the transforms enlarge the error of an output of F(4x4), as a root of squares over random
-data, by at most 32, that of F(2x2) by 1.7. Bounds leave room for most of that, the more the longer
-the sum: from 16 channels on the worst error in units of the bound of a direct product was 0.3 on
-normal data, 1.3 on data that span six orders of magnitude; F(2x2) 0.13.
+The more outputs a tile has, the fewer products it takes and the more weights: 36 for 9 of F(4x4, 3x3), 16 of
+F(2x2, 3x3). Weights are read from memory in each inference, while products go on: that is what 14x14 and 7x7
+planes wait for.
 """
 
 from __future__ import annotations
@@ -57,8 +27,8 @@ from nbcnn.kernels.base import (
     round_up,
 )
 from nbcnn.kernels.cpu import epilogue, packing
-from nbcnn.kernels.cpu.product import MACS, WEIGHT_BYTES
 from nbcnn.kernels.cpu.tiles import choose_tile
+from nbcnn.kernels.cpu.toom_cook import Algorithm
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
@@ -67,58 +37,49 @@ from nbcnn.target import Target
 MIN_CHANNELS = 16
 """Below, the transforms take longer than what they save, and too few terms hide their rounding errors."""
 
-TRANSFORMED = 0.6e9
-"""Floats of V and M that are written and read, in a second and a lane."""
+PRODUCTS = 7.4e9
+"""Multiply-adds in a second and a lane."""
 
 START = 8
 """What beginning and ending a block of the product costs, in steps of its reduction."""
+
+FETCHED = 32e9
+"""Bytes of U in a second from memory: prefetching hides all but an eighth of the products or the fetching,
+whichever is shorter."""
 
 LONG_CHUNK = 48
 """Tiles in a chunk where U is so large that each chunk must fetch it from afar."""
 
 SET_PAD = 16
-"""Floats after each point of V: ``LINE`` of ``code/winograd.py``."""
-
-G = {
-    2: np.array([[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]]),
-    4: np.array(
-        [
-            [1 / 4, 0, 0],
-            [-1 / 6, -1 / 6, -1 / 6],
-            [-1 / 6, 1 / 6, -1 / 6],
-            [1 / 24, 1 / 12, 1 / 6],
-            [1 / 24, -1 / 12, 1 / 6],
-            [0, 0, 1],
-        ]
-    ),
-}
-"""The transform of three taps, by tile size; B and A, which belong to it, are in ``code/winograd.py``."""
+"""Floats after each point of V and each tile of M, so that not all fall into the same set of a cache."""
 
 
-def pack(weight: Weight, flip: bool, tile: int, nr: int, store: Store) -> np.ndarray:
-    """Filters [O, C, 3, 3] as U [ceil(O/nr), (tile+2)**2, C, nr]: G g G^T in float64, rounded once."""
+def pack(
+    weight: Weight, flip: bool, rows: Algorithm, columns: Algorithm, nr: int, store: Store
+) -> np.ndarray:
+    """Filters [O, C, KH, KW] as U [ceil(O/nr), points, C, nr]: G g G^T in float64, rounded once."""
 
     def make() -> np.ndarray:
         filters = weight.array[:, :, ::-1, ::-1] if flip else weight.array
-        out, depth = filters.shape[:2]
-        both_ways = np.kron(G[tile], G[tile])  # [points, 9]
+        out, depth, taps = *filters.shape[:2], rows.taps * columns.taps
+        both_ways = np.kron(np.array(rows.filter), np.array(columns.filter))  # [points, taps]
         packed = empty_aligned((-(-out // nr), len(both_ways), depth, nr), np.float32)
-        taps = np.zeros((9, depth, nr))
+        spread = np.zeros((taps, depth, nr))
         for p, panel in enumerate(packed):  # small enough to stay in cache
-            part = filters[p * nr : (p + 1) * nr].reshape(-1, depth, 9)
-            taps[:, :, : len(part)] = part.transpose(2, 1, 0)
-            taps[:, :, len(part) :] = 0
-            panel[...] = (both_ways @ taps.reshape(9, -1)).reshape(panel.shape)
+            part = filters[p * nr : (p + 1) * nr].reshape(-1, depth, taps)
+            spread[:, :, : len(part)] = part.transpose(2, 1, 0)
+            spread[:, :, len(part) :] = 0
+            panel[...] = (both_ways @ spread.reshape(taps, -1)).reshape(panel.shape)
         return packed
 
-    return store.get(("weights", "winograd", weight, flip, tile, nr), make)
+    return store.get(("weights", "winograd", weight, flip, rows, columns, nr), make)
 
 
 @dataclass(frozen=True)
 class Shape:
     """The sizes of one convolution in tiles."""
 
-    tile: int
+    points: int
     channels: int
     filters: int
     tiles: int
@@ -128,16 +89,12 @@ class Shape:
     lanes: int
 
     @classmethod
-    def of(cls, tile: int, site: Site, target: Target) -> Shape:
+    def of(cls, rows: Algorithm, columns: Algorithm, site: Site, target: Target) -> Shape:
         channels = int(site.in_types[0].shape[1])
         filters, height, width = (int(n) for n in site.out_types[0].shape[1:])
-        tiles = -(-height // tile) * -(-width // tile)
+        tiles = -(-height // rows.outputs) * -(-width // columns.outputs)
         block = choose_tile(tiles, filters, channels, 1, target.lanes, target.registers)
-        return cls(tile, channels, filters, tiles, block, target.lanes)
-
-    @property
-    def points(self) -> int:
-        return (self.tile + 2) ** 2
+        return cls(rows.size * columns.size, channels, filters, tiles, block, target.lanes)
 
     @property
     def nr(self) -> int:
@@ -156,22 +113,24 @@ class Shape:
     def capacity(self, batch: int, target: Target) -> int:
         """Tiles in a chunk: its V fills half of L2, or more where U takes long to fetch."""
         fitting = target.l2 // 2 // (F32 * self.points * self.width)
-        if 4 * self.u_bytes > target.l3:
-            fitting = max(fitting, LONG_CHUNK)
+        fitting = max(fitting, min(LONG_CHUNK, LONG_CHUNK * 4 * self.u_bytes // target.l3))
         mr, tiles = self.block[0], batch * self.tiles
         chunks = max(round(tiles / max(fitting, mr)), 1)
         return round_up(-(-tiles // chunks), mr)
 
-    def area(self, capacity: int) -> int:
-        """Floats of scratch for each part; see ``code/winograd.py``."""
-        v = capacity * self.width + SET_PAD
-        return self.points * (v + max(capacity * self.nr, self.width))
+    def sizes(self, capacity: int) -> tuple[int, int, int]:
+        """Floats of V at one point, of M in one tile, of the scratch of a part: see ``code/winograd.py``."""
+        point, product = capacity * self.width + SET_PAD, self.points * self.nr + SET_PAD
+        return point, product, self.points * point + max(capacity * product, self.points * self.width)
 
 
 class Winograd(Kernel):
-    """F(``tile`` x ``tile``, 3 x 3)."""
+    """Tiles of outputs by ``down`` along the columns and ``across`` along the rows."""
 
-    tile: ClassVar[int]
+    down: ClassVar[Algorithm]
+    across: ClassVar[Algorithm]
+    transformed: ClassVar[float]
+    """Floats of V and M that are made and read in a second and a lane."""
 
     def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
         if not options.winograd:
@@ -180,8 +139,10 @@ class Winograd(Kernel):
         if isinstance(found, str):
             return found
         conv: Conv2d = found[0].op  # type: ignore[assignment]
-        if conv.kernel != (3, 3) or conv.stride != (1, 1) or conv.dilation != (1, 1):
-            return "it is not a 3x3 convolution of stride 1, undilated"
+        kernel = (self.down.taps, self.across.taps)
+        stride = (self.down.stride, self.across.stride)
+        if (conv.kernel, conv.stride, conv.dilation) != (kernel, stride, (1, 1)):
+            return f"it is not a {kernel[0]}x{kernel[1]} convolution of stride {stride[0]}, undilated"
         if conv.groups != 1:
             return "it is grouped"
         channels = int(site.in_types[0].shape[1])
@@ -190,37 +151,37 @@ class Winograd(Kernel):
         return None
 
     def cost(self, site: Site, target: Target) -> float:
-        shape = Shape.of(self.tile, site, target)
+        shape = Shape.of(self.down, self.across, site, target)
         rows, columns = round_up(shape.tiles, shape.block[0]), round_up(shape.filters, shape.nr)
-        product = shape.points * rows * (shape.channels + START) * columns
+        products = shape.points * rows * (shape.channels + START) * columns / (PRODUCTS * target.lanes)
         moved = shape.points * shape.tiles * (shape.width + columns)
-        seconds = (product / MACS + moved / TRANSFORMED) / target.lanes
-        return seconds + shape.u_bytes / WEIGHT_BYTES
+        fetching = shape.u_bytes / FETCHED
+        together = max(products, fetching) + min(products, fetching) / 8
+        return together + moved / (self.transformed * target.lanes)
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (out,) = outs
         main, tail = epilogue.matched(site, "conv2d")
         conv: Conv2d = main.op  # type: ignore[assignment]
         target, store, batch = emit.target, emit.store, emit.batch
-        shape = Shape.of(self.tile, site, target)
+        shape = Shape.of(self.down, self.across, site, target)
         (mr, nv, unroll), nr = shape.block, shape.nr
         a, residual = ins[0], epilogue.residual_of(site, ins, tail)
         h, w = site.in_types[0].extents()[2:]
         oh, ow = site.out_types[0].extents()[2:]
         top, left, _, _ = conv.pads(site.in_types[0])
         weights = [site.weight(name) for name in main.weights]
-        u = pack(weights[0], conv.flip, self.tile, nr, store)
+        u = pack(weights[0], conv.flip, self.down, self.across, nr, store)
         bias = packing.vectors(weights[1] if len(weights) > 1 else None, 1, shape.filters, nr, store)
         capacity, areas = shape.capacity(batch, target), emit.options.threads or 1
-        scratch = Buffer(f"{site.name}.winograd", F32 * areas * shape.area(capacity), purpose="scratch")
+        point, product, area = shape.sizes(capacity)
+        scratch = Buffer(f"{site.name}.winograd", F32 * areas * area, purpose="scratch")
         args = (
             a.address,
             out.address,
             residual.address if residual else 0,
             u,
             bias,
-            packing.linear_table(mr, shape.width, (0,), store),
-            packing.zeros(nr, store),
             Address(scratch),
             areas,
             *(batch, h, w, oh, ow, top, left),
@@ -228,11 +189,17 @@ class Winograd(Kernel):
             *(a.pitch, out.pitch, residual.pitch if residual else 0),
             *(a.image_stride, out.image_stride, residual.image_stride if residual else 0),
             *tail.args,
+            *(point, product, area),
         )
         spec = KernelSpec(
             "nbcnn.kernels.cpu.code.winograd:make",
             (
-                ("TILE", self.tile),
+                ("TILE_Y", self.down.outputs),
+                ("TAPS_Y", self.down.taps),
+                ("STRIDE_Y", self.down.stride),
+                ("TILE_X", self.across.outputs),
+                ("TAPS_X", self.across.taps),
+                ("STRIDE_X", self.across.stride),
                 ("MR", mr),
                 ("NV", nv),
                 ("LANES", target.lanes),
@@ -244,19 +211,3 @@ class Winograd(Kernel):
         )
         nbytes = u.nbytes + F32 * batch * (a.image_stride + out.image_stride)
         return [Step(site.name, spec, args, site.macs * batch, nbytes)]
-
-
-class Winograd4(Winograd):
-    """F(4x4, 3x3)."""
-
-    name = "winograd4"
-    tile = 4
-    rounding = (2.0, 4)
-
-
-class Winograd2(Winograd):
-    """F(2x2, 3x3)."""
-
-    name = "winograd2"
-    tile = 2
-    rounding = (1.0, 2)

@@ -28,13 +28,13 @@ from nbcnn.kernels.cpu import packing
 from nbcnn.kernels.cpu.conv import HALO_CHANNELS, convolution, matched
 from nbcnn.kernels.cpu.product import MACS
 from nbcnn.kernels.cpu.tiles import choose_tile
-from nbcnn.kernels.cpu.toom_cook import STEM, matrices
+from nbcnn.kernels.cpu.toom_cook import algorithm
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
 
-OUTPUT, TAPS, INPUT = matrices(*STEM)
-POINTS, TILE = len(INPUT), len(OUTPUT)
+ROW = algorithm(4, 4)
+POINTS, TILE = ROW.size, ROW.outputs
 
 ROWS = 8
 """Output rows of a chunk: its transformed inputs stay in the second cache."""
@@ -120,11 +120,11 @@ def pack(weight: Weight, flip: bool, nr: int, store: Store) -> np.ndarray:
         filters = weight.array[:, :, ::-1, ::-1] if flip else weight.array
         count, c, kh, kw = filters.shape
         panels = -(-count // nr)
-        taps = np.zeros((panels * nr, c, kh, 2 * len(TAPS[0])))
+        taps = np.zeros((panels * nr, c, kh, 2 * ROW.taps))
         taps[:count, :, :, :kw] = filters
         split = taps.reshape(panels, nr, c, kh, -1, 2)  # panel, filter, channel, row, tap, parity
         packed = empty_aligned((panels, POINTS, kh * 2 * c, nr), np.float32)
-        packed[...] = np.einsum("pt,nochtq->nphqco", np.array(TAPS), split).reshape(packed.shape)
+        packed[...] = np.einsum("pt,nochtq->nphqco", np.array(ROW.filter), split).reshape(packed.shape)
         return packed
 
     return store.get(("weights", "winograd_stem", weight, flip, nr), make)

@@ -1,8 +1,6 @@
-"""F(4, 4) along the rows of first layers: the matrices, every geometry, what is refused."""
+"""F(4, 4) along the rows of first layers: every geometry, what is refused."""
 
 from __future__ import annotations
-
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,7 +8,6 @@ from conformance import excesses, inputs_of
 from strategies import Builder
 
 import nbcnn
-from nbcnn.kernels.cpu.toom_cook import STEM, matrices
 from nbcnn.lower.model import Model
 from nbcnn.ops.activation import Relu, Silu
 from nbcnn.ops.arithmetic import Add
@@ -21,15 +18,6 @@ def compiled(channels: int, height: int, width: int, conv: Conv2d, act=None, **o
     build = Builder()
     y = build("conv", conv, build.input(channels, height, width))
     return nbcnn.compile(build.graph(build("act", act or Relu(), y)), keep_values=True, **options)
-
-
-@pytest.mark.parametrize("points, outputs, taps", [STEM, (tuple(map(Fraction, (0, 1, -1))), 2, 3)])
-def test_matrices_filter(points: tuple[Fraction, ...], outputs: int, taps: int) -> None:
-    a, g, b = map(np.array, matrices(points, outputs, taps))
-    rng = np.random.default_rng(0)
-    inputs, filters = rng.standard_normal(outputs + taps - 1), rng.standard_normal(taps)
-    want = np.convolve(inputs, filters[::-1], "valid")
-    np.testing.assert_allclose(a @ ((g @ filters) * (b @ inputs)), want, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

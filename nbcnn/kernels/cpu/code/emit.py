@@ -42,10 +42,19 @@ def pointer(bd: Builder, addr: Scalar, to: ir.Type) -> Scalar:
     return bd.inttoptr(addr, to.as_pointer())
 
 
-def prefetch(bd: Builder, addr: Scalar) -> None:
-    """Ask for the cache line at ``addr`` for reading; any address is allowed."""
+def opaque(bd: Builder, x: Scalar) -> Scalar:
+    """The integer ``x``, of which the optimiser knows nothing: sums with it stay as they are written."""
+    same = ir.InlineAsm(ir.FunctionType(I64, [I64]), "", "=r,0")
+    return bd.call(same, [x])
+
+
+def prefetch(bd: Builder, addr: Scalar, locality: int = 3) -> None:
+    """Ask for the cache line at ``addr`` for reading, into the first cache (3) or the second (2).
+
+    Any address is allowed.
+    """
     one = ir.Constant(I32, 1)
-    args = [pointer(bd, addr, I8), ir.Constant(I32, 0), ir.Constant(I32, 3), one]
+    args = [pointer(bd, addr, I8), ir.Constant(I32, 0), ir.Constant(I32, locality), one]
     call(bd, "llvm.prefetch.p0", ir.VoidType(), args)
 
 

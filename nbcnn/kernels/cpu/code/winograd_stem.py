@@ -32,7 +32,7 @@ tiles rounded up to MR.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from numba.core import types
@@ -40,26 +40,14 @@ from numba.extending import intrinsic
 
 from nbcnn.kernels.cpu.code import emit
 from nbcnn.kernels.cpu.code.activations import activate
-from nbcnn.kernels.cpu.code.emit import Builder, Scalar, V, i64
+from nbcnn.kernels.cpu.code.emit import Builder, Scalar, i64
 from nbcnn.kernels.cpu.code.igemm import products
 from nbcnn.kernels.cpu.code.simd import arg, argf, literal, vload, vstore
-from nbcnn.kernels.cpu.toom_cook import STEM, matrices
+from nbcnn.kernels.cpu.code.winograd_transform import combined
+from nbcnn.kernels.cpu.toom_cook import algorithm
 
-OUTPUT, _, INPUT = matrices(*STEM)
-POINTS, TILE = len(INPUT), len(OUTPUT)
-
-
-def _combined(rows: Sequence[Sequence[float]], xs: Sequence[V]) -> list[V]:
-    """The matrix ``rows`` times ``xs``."""
-    found = []
-    for row in rows:
-        terms = [(c, x) for c, x in zip(row, xs, strict=True) if c]
-        c, x = terms[0]
-        total = x if c == 1 else x * c
-        for c, x in terms[1:]:
-            total = total + x if c == 1 else total - x if c == -1 else emit.fma(x, c, total)
-        found.append(total)
-    return found
+ROW = algorithm(4, 4)
+POINTS, TILE = ROW.size, ROW.outputs
 
 
 @intrinsic(prefer_literal=True)
@@ -70,7 +58,7 @@ def _input(tc, source, step, to, point, LANES):
     def emit_input(context: Any, bd: Builder, sig: Any, args: Any) -> Scalar:
         source, step, to, point, _ = args
         xs = [emit.load(bd, bd.add(source, bd.mul(step, i64(i))), lanes) for i in range(POINTS)]
-        for p, x in enumerate(_combined(INPUT, xs)):
+        for p, x in enumerate(combined(ROW.input, xs)):
             emit.store(bd.add(to, bd.mul(point, i64(p))), x)
         return context.get_dummy_value()
 
@@ -84,7 +72,7 @@ def _output(tc, at, NR, LANES):
 
     def emit_output(context: Any, bd: Builder, sig: Any, args: Any) -> Scalar:
         xs = [emit.load(bd, bd.add(args[0], i64(4 * nr * p)), lanes) for p in range(POINTS)]
-        for i, x in enumerate(_combined(OUTPUT, xs)):
+        for i, x in enumerate(combined(ROW.output, xs)):
             emit.store(bd.add(args[0], i64(4 * nr * i)), x)
         return context.get_dummy_value()
 
