@@ -167,12 +167,9 @@ def _conv_wgmma(
     if config.im2col:
         extents, pitches = (conv.c, conv.w, conv.h, conv.n), (pitch, pitch * conv.w, pitch * conv.w * conv.h)
         pad_h, pad_w = conv.pads[:2]
-        upper = tuple(
-            (size_out - 1) * stride - pad - (size_in - 1)  # the last corner, seen from the last pixel
-            for size_out, stride, pad, size_in in (
-                (conv.q, conv.strides[1], pad_w, conv.w),
-                (conv.p, conv.strides[0], pad_h, conv.h),
-            )
+        upper = (  # the last corner, seen from the last pixel
+            (conv.q - 1) * conv.strides[1] - pad_w - (conv.w - 1),
+            (conv.p - 1) * conv.strides[0] - pad_h - (conv.h - 1),
         )
         strides = (conv.strides[1], conv.strides[0])
         values["x"] = Im2col(
