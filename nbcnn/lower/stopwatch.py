@@ -19,8 +19,8 @@ from nbcnn.runtime.program import ROW, Context
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what) during long work."""
 
-Call = tuple[int, int]
-"""Rows of a step table: the address of the first and how many."""
+Call = tuple[int, int, list[np.ndarray]]
+"""Rows of a step table: the address of the first and how many; the memory of the operands."""
 
 Times = tuple[float, ...]
 """The least seconds of a kernel at each of the `PLACES` of its results."""
@@ -40,7 +40,8 @@ def timed(
 ) -> list[list[Times]]:
     """The seconds of each kernel of each site.
 
-    Each pass goes over the sites in order and runs one kernel at each, in the next pass the next one.
+    Each pass goes over the sites in order and runs one kernel at each, in the next pass the next one. Its
+    operands are in the caches, as far as they fit.
     ``progress(done, total, what)`` is called while kernels are compiled, and after each pass.
     """
     steps = [[steps_of(site, kernel, emit) for kernel in kernels] for site, kernels in sites]
@@ -86,7 +87,10 @@ def _program(sites: list[list[list[Step]]], shift: int, emit: Emit) -> _Program:
     for kernels in sites:
         calls.append([])
         for group in kernels:
-            calls[-1].append((address, len(group)))
+            found = {a.buffer: None for s in group for a in s.args if isinstance(a, Address)}
+            read = [b for b in found if b.purpose == "operand"]
+            operands = [context.arena[offsets[b] : offsets[b] + b.nbytes].view(np.int32) for b in read]
+            calls[-1].append((address, len(group), operands[::-1]))
             address += ROW * len(group)
     return _Program(calls, context)
 
@@ -110,7 +114,9 @@ def _run(
         for program, least in zip(programs, best, strict=True):
             for calls, numbers, row in zip(program.calls, running, least, strict=True):
                 kernel = numbers[number % len(numbers)]
-                address, count = calls[kernel]
+                address, count, operands = calls[kernel]
+                for operand in operands:  # as if the layer before had just written it
+                    np.bitwise_or(operand, 0, out=operand)
                 start = clock()
                 driver.walk(address, count, threads)
                 row[kernel] = min(row[kernel], clock() - start)
