@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
+
 import nbcnn
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -42,6 +44,14 @@ def test_python(tmp_path, monkeypatch) -> None:
     names: dict = {}
     exec(code, names)
     assert names["y"].shape == (1, 10)
+
+
+def test_streams() -> None:
+    x = np.ones((1, 1, 8, 8), np.float32)
+    names: dict = {"nbcnn": nbcnn, "graph": nbcnn.load("digits"), "x": x, "images": [x, 2 * x]}
+    exec(block("py"), names)
+    np.testing.assert_array_equal(names["y"], names["model"](2 * x))
+    np.testing.assert_array_equal(names["future"].result(), names["model"](x))
 
 
 def test_pruning() -> None:
