@@ -42,6 +42,7 @@ class Conv2d(Conv):
         yield Sample(cls(4, 3, dilation=2, padding=2), image(2, 7, 7))
         yield Sample(cls(2, 2, stride=3), image(2, 7, 8), note="stride above kernel")
         yield Sample(cls(6, 3, padding=1, groups=3), image(6, 5, 5), note="grouped")
+        yield Sample(cls(32, 3, 2, 1, groups=8), image(32, 5, 6), note="groups of 4, several to a vector")
         yield Sample(cls(6, 3, padding=1, groups=6), image(6, 5, 5), note="depthwise")
         yield Sample(cls(12, 3, stride=2, padding=1, groups=6), image(6, 5, 5), note="multiplier 2")
         yield Sample(cls(3, 3, padding=1, flip=True), image(2, 5, 5), note="flipped")

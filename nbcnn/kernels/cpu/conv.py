@@ -14,19 +14,28 @@ so that stride, dilation and padding cost nothing (Dukhan, "The Indirect Convolu
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from nbcnn.ir.graph import Node
-from nbcnn.kernels.base import F32, Emit, Kernel, Layout, Site, Step, View, nhwc, round_up
-from nbcnn.kernels.cpu import epilogue, packing
+from nbcnn.kernels.base import F32, Emit, Kernel, Layout, Rowwise, Site, Step, View, nhwc, round_up
+from nbcnn.kernels.cpu import epilogue, estimates, packing
 from nbcnn.kernels.cpu.epilogue import Epilogue
 from nbcnn.kernels.cpu.product import MACS, WEIGHT_BYTES, Extent, Filters, Product, Rows, product_step
-from nbcnn.kernels.cpu.tiles import choose_tile
+from nbcnn.kernels.cpu.tiles import choose_share, choose_tile
+from nbcnn.kernels.rows import Walk
 from nbcnn.ops.conv import CONVS, Conv
 from nbcnn.options import CompileOptions
 from nbcnn.target import Target
 
 HALO_CHANNELS = 4
 """Images of at most so many channels are read with a border: their vectors would be mostly padding."""
+
+
+ONE_VECTOR = 1.25
+"""A product of one vector of filters takes so many times as long for each: inputs are loaded for it alone."""
+
+STREAMED = 38e9
+"""Bytes of weights that arrive in a second where each is used once."""
 
 
 def convolution(site: Site) -> tuple[Conv, Node, Epilogue] | str:
@@ -42,7 +51,22 @@ def matched(site: Site) -> tuple[Conv, Node, Epilogue]:
     return found
 
 
-class IndirectConv(Product):
+def _waste(conv: Conv, target: Target) -> float:
+    """How many times as long the product takes as one whose filters fill whole tiles."""
+    used = conv.channels // conv.groups
+    padded = round_up(used, target.lanes)
+    return padded / used * (ONE_VECTOR if padded == target.lanes else 1)
+
+
+def rows_of(conv: Conv, site: Site) -> Walk:
+    """The windows of a convolution along its first axis."""
+    (_, _, size, *_), (_, _, out, *_) = site.in_types[0].shape, site.out_types[0].shape
+    pads = conv.pads(site.in_types[0])
+    numbers = conv.kernel[0], conv.stride[0], conv.dilation[0], pads[0], pads[conv.rank]
+    return Walk(int(size), int(out), *numbers)
+
+
+class IndirectConv(Product, Rowwise):
     """Any convolution of an NHWC signal, image or volume (grouped ones too)."""
 
     name = "igemm"
@@ -52,12 +76,12 @@ class IndirectConv(Product):
         return found if isinstance(found, str) else None
 
     def cost(self, site: Site, target: Target) -> float:
-        conv, _, _ = matched(site)
-        used = conv.channels // conv.groups
-        waste = round_up(used, target.lanes) / used
+        conv, _, tail = matched(site)
         reuse = 1 + 4 / max(int(site.in_types[0].shape[1]) // conv.groups, 1)
-        weights = 4 * site.macs / site.out_types[0].elements() * conv.channels
-        return site.macs * waste * reuse / (MACS * target.lanes) + weights / WEIGHT_BYTES
+        products = site.macs * reuse * _waste(conv, target) / (MACS * target.lanes)
+        points = site.out_types[0].elements() // conv.channels
+        weights = F32 * site.macs / points / (WEIGHT_BYTES if points > 1 else STREAMED)
+        return estimates.CALL + products + weights + estimates.activated(site.out_types[0], tail, target)
 
     def extent(self, site: Site) -> Extent:
         conv, _, _ = matched(site)
@@ -65,36 +89,48 @@ class IndirectConv(Product):
         sizes = conv.channels // conv.groups, channels // conv.groups, math.prod(conv.kernel)
         return Extent(math.prod(result), *sizes)
 
-    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+    def walk(self, site: Site) -> Walk:
+        return rows_of(matched(site)[0], site)
+
+    def steps(
+        self,
+        site: Site,
+        ins: tuple[View, ...],
+        outs: tuple[View, ...],
+        emit: Emit,
+        rows: Walk | None = None,
+    ) -> list[Step]:
         (out,) = outs
         conv, main, tail = matched(site)
         a, residual = ins[0], epilogue.residual_of(site, ins, tail)
-        _, c, *size = site.in_types[0].extents(emit.batch)
-        _, _, *result = site.out_types[0].extents()
+        rows = rows or self.walk(site)
+        c, _, *rest = site.in_types[0].extents()[1:]
+        size, result = (rows.size, *rest), (rows.out, *site.out_types[0].extents()[3:])
         k, points, pads = c // conv.groups, math.prod(result), conv.pads(site.in_types[0])
         taps, tile = math.prod(conv.kernel), self.tile_for(site, emit.target)
         mr = tile[0]
         if taps == 1 and set(conv.stride) == {1} and not any(pads):
             offsets = packing.linear_table(mr, a.pitch, (0,), emit.store)
             step = mr * a.pitch
-            rows = Rows(offsets, 1, k, emit.batch * points, 1, step, 0, a.pitch)
+            lines = Rows(offsets, 1, k, emit.batch * points, 1, step, 0, a.pitch)
         else:
             window = packing.Window(
-                tuple(size),
-                tuple(result),
+                size,
+                result,
                 conv.kernel,
                 conv.stride,
                 conv.dilation,
-                pads[: conv.rank],
-                packing.steps_of(tuple(size), a.pitch),
+                (rows.before, *pads[1 : conv.rank]),
+                packing.steps_of(size, a.pitch),
             )
             offsets = packing.table(window, mr, emit.store)
-            rows = Rows(offsets, taps, k, points, emit.batch, 0, taps * mr)
-        filters = Filters.of(site, main, (conv.channels, k, *conv.kernel))
-        return [product_step(site, a, out, residual, rows, filters, tile, tail, emit, self.order)]
+            lines = Rows(offsets, taps, k, points, emit.batch, 0, taps * mr)
+        share = choose_share(conv.groups, conv.channels // conv.groups, k, emit.target.lanes)
+        filters = Filters.of(site, main, (conv.channels, k, *conv.kernel), share)
+        return [product_step(site, a, out, residual, lines, filters, tile, tail, emit, self.order)]
 
 
-class HaloConv(Product):
+class HaloConv(Product, Rowwise):
     """A first layer: few channels, read from an image inside a border of zeros.
 
     The border of a volume is left and right of its planes only: depth and height are padded by the table.
@@ -119,7 +155,9 @@ class HaloConv(Product):
         return None
 
     def cost(self, site: Site, target: Target) -> float:
-        return site.macs / (MACS * target.lanes)
+        conv, _, tail = matched(site)
+        products = site.macs * _waste(conv, target) / (MACS * target.lanes)
+        return estimates.CALL + products + estimates.activated(site.out_types[0], tail, target)
 
     def extent(self, site: Site) -> Extent:
         conv, _, _ = matched(site)
@@ -135,19 +173,34 @@ class HaloConv(Product):
         image = nhwc(site.in_types[0]).image
         return (Layout("halo", image, border), *(nhwc(t) for t in site.in_types[1:]))  # type: ignore[arg-type]
 
-    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+    def walk(self, site: Site) -> Walk:
+        conv, _, _ = matched(site)
+        rows, layout = rows_of(conv, site), self.reads(site)[0]
+        top, _, bottom, _ = layout.pads
+        return replace(
+            rows, size=rows.size + top + bottom, before=rows.before - top, after=rows.after - bottom
+        )
+
+    def steps(
+        self,
+        site: Site,
+        ins: tuple[View, ...],
+        outs: tuple[View, ...],
+        emit: Emit,
+        rows: Walk | None = None,
+    ) -> list[Step]:
         (out,) = outs
         conv, main, tail = matched(site)
         a, residual = ins[0], epilogue.residual_of(site, ins, tail)
         _, c, *size = site.in_types[0].extents(emit.batch)
         _, _, *result = site.out_types[0].extents()
-        top, left, bottom, right = a.layout.pads
+        _, left, _, right = a.layout.pads
         *outer, kw = conv.kernel
         before = [*conv.pads(site.in_types[0])[: conv.rank - 1], 0]
         size[-1] += left + right
         if conv.rank == 2:
-            size[0] += top + bottom
-            before[0] -= top
+            rows = rows or self.walk(site)
+            size[0], result[0], before[0] = rows.size, rows.out, rows.before
         taps, points, tile = math.prod(outer), math.prod(result), self.tile_for(site, emit.target)
         window = packing.Window(
             tuple(size),
@@ -159,9 +212,9 @@ class HaloConv(Product):
             packing.steps_of(tuple(size), a.pitch),
         )
         offsets = packing.table(window, tile[0], emit.store)
-        rows = Rows(offsets, taps, kw * c, points, emit.batch, 0, taps * tile[0])
+        lines = Rows(offsets, taps, kw * c, points, emit.batch, 0, taps * tile[0])
         filters = Filters.of(site, main, (conv.channels, c, *conv.kernel))
-        return [product_step(site, a, out, residual, rows, filters, tile, tail, emit, self.order)]
+        return [product_step(site, a, out, residual, lines, filters, tile, tail, emit, self.order)]
 
 
 class Dense(Product):
@@ -174,7 +227,9 @@ class Dense(Product):
         return found if isinstance(found, str) else None
 
     def cost(self, site: Site, target: Target) -> float:
-        return site.macs / (1e9 * target.lanes)
+        _, tail = epilogue.matched(site, "dense")
+        weights = F32 * site.macs / STREAMED
+        return estimates.CALL + weights + estimates.activated(site.out_types[0], tail, target)
 
     def extent(self, site: Site) -> Extent:
         features, channels = int(site.in_types[0].shape[1]), site.out_types[0].extents()[1]

@@ -85,8 +85,8 @@ class Product(Kernel):
         return self.tile or choose_tile(e.rows, e.n, e.k, e.taps, target.lanes, target.registers)
 
 
-def product_spec(mr: int, nv: int, unroll: int, tail: Epilogue, target: Target) -> KernelSpec:
-    """The compiled function for a tile of ``mr`` rows by ``nv`` vectors."""
+def product_spec(mr: int, nv: int, unroll: int, share: int, tail: Epilogue, target: Target) -> KernelSpec:
+    """The compiled function for a tile of ``mr`` rows by ``nv`` vectors, of ``share`` groups each."""
     return KernelSpec(
         "nbcnn.kernels.cpu.code.igemm:make",
         (
@@ -96,8 +96,9 @@ def product_spec(mr: int, nv: int, unroll: int, tail: Epilogue, target: Target) 
             ("ACT", tail.code),
             ("RES", tail.order),
             ("UNROLL", unroll),
+            ("SHARE", share),
         ),
-        f"f32_igemm_{mr}x{nv * target.lanes}{tail.label}__{target.isa}",
+        f"f32_igemm_{mr}x{nv * target.lanes}{f'_by{share}' if share > 1 else ''}{tail.label}__{target.isa}",
     )
 
 
@@ -122,9 +123,10 @@ def product_step(
     nr = nv * target.lanes
     groups = filters.groups
     per_group = filters.shape[0] // groups
+    share = filters.share
     packed = filters.packed(nr, store)
     biases = packing.vectors(filters.bias, groups, per_group, nr, store)
-    a_group = rows.k if groups > 1 else 0
+    a_group = share * rows.k if groups > 1 else 0
     n_store = per_group if groups > 1 else round_up(per_group, target.lanes)
     if order is None:
         order = choose_order(rows.rows, per_group, rows.k, rows.taps, mr, nr, target)
@@ -156,7 +158,7 @@ def product_step(
     )
     return Step(
         site.name,
-        product_spec(mr, nv, unroll, tail, target),
+        product_spec(mr, nv, rows.k if share > 1 else unroll, share, tail, target),
         args,
         macs=site.macs * emit.batch,
         nbytes=packed.nbytes + 4 * emit.batch * (a.image_stride + out.image_stride),
@@ -166,21 +168,25 @@ def product_step(
 
 @dataclass(frozen=True)
 class Filters:
-    """The weights of a product, read as filters of ``shape`` [O, C/G, *kernel]."""
+    """The weights of a product, read as filters of ``shape`` [O, C/G, *kernel].
+
+    ``groups`` counts those that share a vector, ``share`` of them, as one: see ``code/igemm.py``.
+    """
 
     weight: Weight
     bias: Weight | None
     shape: tuple[int, ...]
     groups: int = 1
     flip: bool = False
+    share: int = 1
 
     @classmethod
-    def of(cls, site: Site, main: Node, shape: tuple[int, ...]) -> Filters:
+    def of(cls, site: Site, main: Node, shape: tuple[int, ...], share: int = 1) -> Filters:
         """The weights of ``main``, a convolution or dense node of the site's body."""
         weights = [site.weight(name) for name in main.weights]
         groups, flip = getattr(main.op, "groups", 1), getattr(main.op, "flip", False)
         bias = weights[1] if len(weights) > 1 else None
-        return cls(weights[0], bias, tuple(shape), groups, flip)
+        return cls(weights[0], bias, tuple(shape), groups // share, flip, share)
 
     def packed(self, nr: int, store: Store) -> np.ndarray:
         """The panels that the product reads, ``nr`` filters wide."""

@@ -76,6 +76,12 @@ def choose_tile(rows: int, n: int, k: int, taps: int, lanes: int, registers: int
     return mr, nv, _unroll(k)
 
 
+def choose_share(groups: int, n: int, k: int, lanes: int) -> int:
+    """How many groups, of ``k`` channels and ``n`` filters each, lie in one vector: 1 if that does not go."""
+    share = lanes // n if lanes % n == 0 else 1
+    return share if k == n > 1 and groups % share == 0 else 1
+
+
 def _unroll(k: int) -> int:
     """4, or for the short odd reductions of first layers a number that divides them."""
     if k % 4 == 0 or k >= 64:

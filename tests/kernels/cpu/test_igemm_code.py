@@ -54,11 +54,11 @@ def table(MR, height, width, pitch, kernel, stride, pad):
 
 def check(
     MR=6, NV=2, LANES=8, act="clamp", RES=0, UNROLL=4, *, channels=8, n=16, kernel=3, stride=1,
-    pad=1, height=5, width=7, images=1, groups=1, parts=1, order=0, dense_rows=False, seed=0,
+    pad=1, height=5, width=7, images=1, groups=1, parts=1, order=0, dense_rows=False, seed=0, share=1,
 ):  # fmt: skip
     rng = np.random.default_rng(seed)
     NR, taps = NV * LANES, kernel * kernel
-    panels = -(-n // NR)
+    panels = -(-n * share // NR)
     pitch = channels * groups
     offsets, pixels = table(MR, height, width, pitch, kernel, stride, pad)
     image = height * width * pitch
@@ -66,13 +66,14 @@ def check(
     x[: images * image] = rng.standard_normal(images * image)
     weights = rng.standard_normal((groups, taps * channels, n)).astype(np.float32)
     bias = rng.standard_normal((groups, n)).astype(np.float32)
-    packed = aligned((groups, panels, taps * channels, NR))
-    padded = np.zeros((groups, taps * channels, panels * NR), np.float32)
-    padded[:, :, :n] = weights
-    packed[:] = padded.reshape(groups, taps * channels, panels, NR).transpose(0, 2, 1, 3)
-    packed_bias = aligned((groups, panels * NR))
-    packed_bias[:, :n] = bias
-    zeros = np.zeros(channels, np.float32)
+    shared, wide = groups // share, n * share  # groups of the argument block, and their filters
+    packed = aligned((shared, panels, taps * channels, NR))
+    padded = np.zeros((shared, taps * channels, panels * NR), np.float32)
+    padded[:, :, :wide] = weights.reshape(shared, share, -1, n).swapaxes(1, 2).reshape(shared, -1, wide)
+    packed[:] = padded.reshape(shared, taps * channels, panels, NR).transpose(0, 2, 1, 3)
+    packed_bias = aligned((shared, panels * NR))
+    packed_bias[:, :wide] = bias.reshape(shared, wide)
+    zeros = np.zeros(channels * share, np.float32)
     out_pitch, res_pitch = groups * n + 3, groups * n + 1
     out = np.full((images, pixels, out_pitch), np.nan, np.float32)
     res = rng.standard_normal((images, pixels, res_pitch)).astype(np.float32)
@@ -83,11 +84,11 @@ def check(
     args = np.array(
         [x.ctypes.data, offsets.ctypes.data, zeros.ctypes.data, packed.ctypes.data,
          packed_bias.ctypes.data, out.ctypes.data, res.ctypes.data, channels, taps, pixels,
-         images, image, pixels * out_pitch, out_pitch, pixels * res_pitch, res_pitch, n, groups,
-         channels, n, a_step, table_step, bits(A), bits(B), order],
+         images, image, pixels * out_pitch, out_pitch, pixels * res_pitch, res_pitch, wide, shared,
+         channels * share, wide, a_step, table_step, bits(A), bits(B), order],
         np.int64,
     )  # fmt: skip
-    fn = compiled(MR, NV, LANES, ACTIVATIONS[act], RES, UNROLL)
+    fn = compiled(MR, NV, LANES, ACTIVATIONS[act], RES, UNROLL, share)
     for part in reversed(range(parts)):
         call(fn, args, part, parts)
 
@@ -142,6 +143,15 @@ def test_any_unroll(unroll):
 @pytest.mark.parametrize("parts", [1, 2, 3, 50])
 def test_groups(LANES, order, parts):
     check(LANES=LANES, groups=3, channels=5, n=LANES + 1, order=order, parts=parts, images=2)
+
+
+@lanes
+@pytest.mark.parametrize("width", [2, 4, 8])
+def test_groups_share_vectors(LANES, width):
+    if share := LANES // width // 2 * 2:
+        few = {"channels": width, "n": width, "UNROLL": width, "share": share}
+        check(MR=7, NV=1, LANES=LANES, groups=3 * share, images=2, parts=3, **few)
+        check(MR=2, NV=1, LANES=LANES, groups=share, stride=2, **few)
 
 
 @pytest.mark.parametrize("stride,pad,kernel", [(2, 1, 3), (1, 0, 1), (2, 0, 1), (2, 3, 7)])

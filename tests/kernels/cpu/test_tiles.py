@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nbcnn.kernels.cpu.tiles import choose_order, choose_tile
+from nbcnn.kernels.cpu.tiles import choose_order, choose_share, choose_tile
 
 MACHINES = [(16, 32), (8, 16), (4, 16), (4, 32)]
 
@@ -38,6 +38,21 @@ def test_channels_waste_few_vectors():
     assert choose_tile(3136, 144, 24, 1, 16, 32) == (7, 3, 4)
     assert choose_tile(12544, 16, 32, 1, 16, 32) == (7, 1, 4)
     assert choose_tile(1, 1000, 2048, 1, 16, 32)[:2] == (1, 4)
+
+
+def test_narrow_groups_share_vectors():
+    assert choose_share(32, 4, 4, 16) == 4
+    assert choose_share(32, 8, 8, 16) == 2
+    for groups, n, k in [
+        (32, 16, 16),
+        (32, 32, 32),
+        (6, 4, 4),
+        (32, 4, 8),
+        (32, 8, 4),
+        (16, 1, 1),
+        (8, 3, 3),
+    ]:
+        assert choose_share(groups, n, k, 16) == 1
 
 
 def test_order():

@@ -124,6 +124,13 @@ def splat(bd: Builder, x: Scalar, lanes: int) -> V:
     return V(bd, bd.shuffle_vector(first, undef, zeros))
 
 
+def spread(x: V, at: int, width: int) -> V:
+    """Lane ``at`` of every ``width`` lanes of ``x``, in all of those lanes."""
+    undef = ir.Constant(x.v.type, ir.Undefined)
+    picks = [lane // width * width + at for lane in range(x.lanes)]
+    return V(x.bd, x.bd.shuffle_vector(x.v, undef, ir.Constant(ir.VectorType(I32, x.lanes), picks)))
+
+
 def zero(bd: Builder, lanes: int) -> V:
     return V(bd, ir.Constant(vector(lanes), [0.0] * lanes))
 

@@ -75,12 +75,13 @@ def products(
     bias: Scalar,
     ahead: Scalar | None = None,
     later: tuple[Scalar, Scalar] | None = None,
+    share: int = 1,
 ) -> list[V]:
     """bias + sum over taps and channels, for the mr x nv vectors of a tile, row by row.
 
     ``a`` is base, table, zeros, weights, K in bytes, taps.  Weights are prefetched ``ahead`` bytes
     before their use; ``later`` is where the operands of later tiles are, of which `_LATER` lines are
-    prefetched every ``unroll`` channels, and the bytes from one to the next.
+    prefetched every ``unroll`` channels, and the bytes from one to the next. ``share`` is as in `make`.
     """
     base, table, zeros, weights, k_bytes, taps = a
     width = 4 * lanes
@@ -104,8 +105,11 @@ def products(
                     if ahead is not None and (u * nv + j) * width % 64 == 0:
                         emit.prefetch(bd, bd.add(place, ahead))
                 for i in range(mr):
-                    value = emit.load_scalar(bd, bd.add(bd.add(rows[i], k), i64(4 * u)), F32)
-                    left = emit.splat(bd, value, lanes)
+                    if share > 1:
+                        left = emit.spread(emit.load(bd, rows[i], lanes), u, lanes // share)
+                    else:
+                        value = emit.load_scalar(bd, bd.add(bd.add(rows[i], k), i64(4 * u)), F32)
+                        left = emit.splat(bd, value, lanes)
                     for j in range(nv):
                         c = (u % split * mr + i) * nv + j
                         acc[c] = emit.fma(left, right[j], V(bd, acc[c])).v
@@ -122,6 +126,8 @@ def products(
             absent = bd.icmp_signed("==", offset, ir.Constant(I32, NO_ROW))
             rows.append(bd.select(absent, zeros, there))
         start = i64(0)
+        if share > 1:
+            return steps(unroll, rows)(start, carried)
         if unroll > 1:
             whole = bd.sub(k_bytes, bd.srem(k_bytes, i64(4 * unroll)))
             carried = emit.loop(bd, start, whole, 4 * unroll, carried, steps(unroll, rows))
@@ -195,20 +201,20 @@ def _finish(bd: Builder, tile: list[V], mr: int, nv: int, act: int, res_kind: in
 
 
 @intrinsic(prefer_literal=True)
-def _tile(tc, mr, nv, lanes, act, res_kind, unroll,
+def _tile(tc, mr, nv, lanes, act, res_kind, unroll, share,
           base, table, zeros, weights, k_bytes, taps, bias,
           out, res, rows, cols, out_pitch, res_pitch, later, later_step, next_res, act_a, act_b):  # fmt: skip
     """One tile of the product; addresses and pitches in bytes, rows and cols: what to store.
 
     ``later`` is as in `products`; ``next_res`` is the residual of the next tile.
     """
-    names = ("MR", "NV", "LANES", "ACT", "RES", "UNROLL")
-    constants = (mr, nv, lanes, act, res_kind, unroll)
+    names = ("MR", "NV", "LANES", "ACT", "RES", "UNROLL", "SHARE")
+    constants = (mr, nv, lanes, act, res_kind, unroll, share)
     values = [literal(c, name) for c, name in zip(constants, names, strict=True)]
-    m, n, wide, code, kind, u = values
+    m, n, wide, code, kind, u, groups = values
 
     def emit_tile(context: Any, bd: Any, sig: Any, args: Any) -> Any:
-        a = list(args[6:])
+        a = list(args[7:])
         if kind:
             # Rows of the residual are far apart: the CPU does not foresee them, and without this
             # the tile would wait for them at its end (56x56x256: 110 against 200 GFLOP/s).
@@ -217,19 +223,26 @@ def _tile(tc, mr, nv, lanes, act, res_kind, unroll,
                     emit.prefetch(bd, bd.add(bd.add(a[15], bd.mul(a[12], i64(i))), i64(byte)))
         ahead = i64(_AHEAD) if m == 1 else None
         later = (a[13], a[14]) if m > 1 and n > 1 else None  # one vector: it has no loads to spare
-        tile = products(bd, m, n, wide, u, a[:6], a[6], ahead, later)
+        tile = products(bd, m, n, wide, u, a[:6], a[6], ahead, later, groups)
         _finish(bd, tile, m, n, code, kind, [*a[7:13], *a[16:]])
         return context.get_dummy_value()
 
     return types.void(*constants, *[types.intp] * 16, types.float32, types.float32), emit_tile
 
 
-def make(MR: int, NV: int, LANES: int, ACT: int, RES: int, UNROLL: int) -> Callable[[int, int, int], None]:
+def make(
+    MR: int, NV: int, LANES: int, ACT: int, RES: int, UNROLL: int, SHARE: int = 1
+) -> Callable[[int, int, int], None]:
     """Kernel for tiles of MR pixels x NV vectors of LANES channels.
 
     ACT is a code of ``activation_ids``; RES 0: no residual, 1: added before the activation,
     2: after it; UNROLL: channels per iteration (any K works, multiples of UNROLL are fastest).
     ``nbcnn.kernels.cpu.tiles`` chooses MR, NV and UNROLL.
+
+    SHARE > 1: so many groups of a grouped convolution share a vector, and count as one group of the
+    argument block. A filter reads as many channels as its group has filters, K = LANES / SHARE = UNROLL,
+    and NV is 1; a row has LANES floats at a tap. 32 groups of 4 channels over 56x56, the waste of
+    three lanes in four avoided: 0.95 to 0.19 ms, 32 of 8 over 28x28 0.41 to 0.21.
     """
     NR = NV * LANES
     LATER = _LATER
@@ -281,7 +294,7 @@ def make(MR: int, NV: int, LANES: int, ACT: int, RES: int, UNROLL: int) -> Calla
                 if i + 1 < last:
                     next_res += block_res if order == 0 else 4 * NR
                 _tile(
-                    MR, NV, LANES, ACT, RES, UNROLL,
+                    MR, NV, LANES, ACT, RES, UNROLL, SHARE,
                     base + block * a_step, table + block * table_step, zeros,
                     weights + (first_panel + panel) * panel_bytes, 4 * k, taps,
                     bias + (first_panel + panel) * (4 * NR),
