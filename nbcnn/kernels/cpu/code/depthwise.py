@@ -128,7 +128,7 @@ def _finish(bd: Builder, tile: list[V], act: int, res_kind: int, a: list[Scalar]
         for x in tile:
             places = pixel(x, *places)
 
-    def one_by_one() -> None:
+    def one_by_one(n: Scalar) -> None:
         # Through memory: any number of pixels, and the code of the activation exists once.
         scratch = bd.ptrtoint(cgutils.alloca_once(bd, ir.ArrayType(I8, 4 * lanes * len(tile))), I64)
         for i, x in enumerate(tile):
@@ -139,14 +139,11 @@ def _finish(bd: Builder, tile: list[V], act: int, res_kind: int, a: list[Scalar]
 
         emit.loop(bd, i64(0), n, 1, start, body)
 
-    if act not in CHEAP:
-        one_by_one()
-        return
     with bd.if_else(bd.icmp_signed("==", n, i64(len(tile))), likely=True) as (whole, some):
         with whole:
-            unrolled()
+            unrolled() if act in CHEAP else one_by_one(i64(len(tile)))
         with some:
-            one_by_one()
+            one_by_one(n)
 
 
 @intrinsic(prefer_literal=True)

@@ -159,7 +159,7 @@ def _finish(bd: Builder, tile: list[V], mr: int, nv: int, act: int, res_kind: in
         x = emit_activation(act, x, act_a, act_b)
         return x + load_res() if res_kind == 2 else x
 
-    def whole() -> None:
+    def unrolled() -> None:
         for i in range(mr):
             to = bd.add(out, bd.mul(out_pitch, i64(i)))
             other = bd.add(res, bd.mul(res_pitch, i64(i)))
@@ -168,9 +168,9 @@ def _finish(bd: Builder, tile: list[V], mr: int, nv: int, act: int, res_kind: in
                 x = value(tile[i * nv + j], lambda at=place: emit.load(bd, at, lanes))
                 emit.store(bd.add(to, i64(j * width)), x)
 
-    def row_by_row() -> None:
+    def row_by_row(whole: bool) -> None:
         # Through memory, so that the code of a row exists once: an exponential for each vector of
-        # the tile would be far larger than the product itself.
+        # the tile would be far larger than the product itself, and is no faster.
         scratch = cgutils.alloca_once(bd, ir.ArrayType(I8, mr * nv * width))
         scratch = bd.ptrtoint(scratch, emit.I64)
         for c, x in enumerate(tile):
@@ -180,24 +180,23 @@ def _finish(bd: Builder, tile: list[V], mr: int, nv: int, act: int, res_kind: in
             source, to, other = carried
             for j in range(nv):
                 x = emit.load(bd, bd.add(source, i64(j * width)), lanes)
-                place, left = bd.add(other, i64(j * width)), bd.sub(cols, i64(j * lanes))
+                place = bd.add(other, i64(j * width))
+                left = i64(lanes) if whole else bd.sub(cols, i64(j * lanes))
                 x = value(x, lambda at=place, n=left: emit.load_first(bd, at, n, lanes))
                 emit.store_first(bd.add(to, i64(j * width)), x, left)
             source = bd.add(source, i64(nv * width))
             return [source, bd.add(to, out_pitch), bd.add(other, res_pitch)]
 
-        emit.loop(bd, i64(0), rows, 1, [scratch, out, res], row)
+        emit.loop(bd, i64(0), i64(mr) if whole else rows, 1, [scratch, out, res], row)
 
-    if act not in CHEAP:
-        row_by_row()
-        return
+    # Masks at the edges alone: on every vector they would double what a sigmoid costs.
     all_rows = bd.icmp_signed(">=", rows, i64(mr))
     all_cols = bd.icmp_signed(">=", cols, i64(nv * lanes))
     with bd.if_else(bd.and_(all_rows, all_cols), likely=True) as (then, otherwise):
         with then:
-            whole()
+            unrolled() if act in CHEAP else row_by_row(True)
         with otherwise:
-            row_by_row()
+            row_by_row(False)
 
 
 @intrinsic(prefer_literal=True)
