@@ -21,6 +21,8 @@ class CompileOptions:
     ``precision``: arithmetic of the kernels; never lowered unless asked.
     ``winograd``: whether 3x3 convolutions may use Winograd's algorithm, which is faster and rounds
     a little differently.
+    ``strips``: whether layers that follow each other may be computed together, some rows at a time, so that
+    what lies between them stays in cache; results are the same bit by bit.
     ``tune``: kernels and their tiles are chosen by measuring them on this machine, once, instead of by
     estimates.
     ``keep_values``: every node output stays in memory to be read by `Model.tap` (for debugging:
@@ -32,6 +34,7 @@ class CompileOptions:
     threads: int | None = None
     precision: str = "float32"
     winograd: bool = True
+    strips: bool = True
     tune: bool = False
     keep_values: bool = False
     taps: tuple[str, ...] = ()
@@ -48,7 +51,7 @@ class CompileOptions:
         if self.precision not in PRECISIONS:
             hint = nearest(str(self.precision), PRECISIONS)
             raise OptionError(f"unknown precision '{self.precision}'{hint}")
-        for name in ("winograd", "tune", "keep_values"):
+        for name in ("winograd", "strips", "tune", "keep_values"):
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if isinstance(self.taps, str) or not all(isinstance(name, str) for name in self.taps):

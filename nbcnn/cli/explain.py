@@ -99,6 +99,7 @@ def _kernels(steps: list[StepInfo]) -> Table:
     for step in steps:
         function = step.kernel.partition("__")[0]  # all are for the same instruction set
         kernel = function if step.op == "layout" else f"{step.family}\n{function}"
+        kernel += f"\n{step.strips}" if step.strips else ""
         work = (tables.count(step.macs), tables.size(step.nbytes))
         lost = "\n".join(_lost(step, rivals.get(_name(step.family), set())))
         table.add_row(

@@ -8,7 +8,7 @@ writes, and finally emits steps: a compiled function and its argument block.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -18,6 +18,7 @@ from nbcnn.ir.graph import Node
 from nbcnn.ir.op import Op
 from nbcnn.ir.types import TensorType
 from nbcnn.ir.weight import Weight
+from nbcnn.kernels.rows import Walk
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
@@ -201,6 +202,38 @@ class PythonStep:
     conversion: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Steps that one part of a team does by itself, in order, for each of the images [first, last)."""
+
+    steps: tuple[Step, ...]
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, eq=False)
+class StripStep:
+    """Steps of several sites in turn, a strip of rows at a time: what lies between them stays in cache.
+
+    ``runs[p]`` is what part p does. The steps are those for image 0; an address in a buffer of ``strides``
+    moves by so many bytes from image to image. ``rows`` is the height of a strip of the last site's result.
+    """
+
+    sites: tuple[str, ...]
+    kernel: KernelSpec
+    runs: tuple[tuple[Run, ...], ...]
+    strides: Mapping[Buffer, int]
+    rows: int
+
+    @property
+    def steps(self) -> Iterator[Step]:
+        """All steps, of all parts."""
+        return (step for runs in self.runs for run in runs for step in run.steps)
+
+
+AnyStep = Step | PythonStep | StripStep
+
+
 @dataclass
 class Store:
     """Packed weights and tables, made once per key and shared by every plan of a program."""
@@ -287,6 +320,33 @@ class Kernel:
         self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit
     ) -> Sequence[Step | PythonStep]:
         """The calls that compute ``outs``."""
+        raise NotImplementedError
+
+
+class Rowwise(Kernel):
+    """A kernel of images that can compute some rows of its result from some rows of its operands.
+
+    Only the first operand is seen through windows. Of the others those that have as many rows as the result
+    are read row for row, the rest whole.
+    """
+
+    def walk(self, site: Site) -> Walk:
+        """The windows over the rows of the first operand, as it lies."""
+        raise NotImplementedError
+
+    def steps(
+        self,
+        site: Site,
+        ins: tuple[View, ...],
+        outs: tuple[View, ...],
+        emit: Emit,
+        rows: Walk | None = None,
+    ) -> list[Step]:
+        """The calls that compute ``outs``; with ``rows``, a part of `walk`, those rows of one image.
+
+        Then views begin at the first row that is read or written, and the batch is 1. Functions, tiles and
+        the order of sums are those of the whole.
+        """
         raise NotImplementedError
 
 

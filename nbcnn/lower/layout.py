@@ -17,6 +17,7 @@ from nbcnn.ir.graph import Graph
 from nbcnn.ir.types import BATCH, TensorType
 from nbcnn.kernels.base import (
     PLAIN,
+    AnyStep,
     Buffer,
     Emit,
     Kernel,
@@ -29,7 +30,10 @@ from nbcnn.kernels.base import (
     round_up,
 )
 from nbcnn.kernels.cpu import convert, views
+from nbcnn.lower import strips
 from nbcnn.lower.select import REFERENCE, Choice
+from nbcnn.lower.strip_steps import strip_step
+from nbcnn.lower.strips import Chain
 from nbcnn.runtime.codecache import KernelSpec
 
 
@@ -40,7 +44,7 @@ class Layouts:
     emit: Emit
     values: dict[str, list[View]] = field(default_factory=dict)
     types: dict[str, TensorType] = field(default_factory=dict)
-    steps: list[Step | PythonStep] = field(default_factory=list)
+    steps: list[AnyStep] = field(default_factory=list)
     slots: dict[str, tuple[str, int]] = field(default_factory=dict)
     natural: dict[str, Layout] = field(default_factory=dict)
 
@@ -97,9 +101,14 @@ def lay_out(graph: Graph, choices: list[Choice], emit: Emit) -> Layouts:
             state.types[value] = type_
             state.natural[value] = nhwc(type_)
     _assign_slots(choices, state)
+    chains = {c.site.name: chain for chain in strips.find(graph, choices, emit) for c in chain.choices}
     for choice in choices:
         _add_constants(graph, choice.site, state)
-        _lower(choice, state)
+        chain = chains.get(choice.site.name)
+        if chain is None:
+            _lower(choice, state)
+        elif choice is chain.choices[-1]:
+            _lower_chain(chain, state)
     for name, value in graph.outputs.items():
         _add_constants(graph, value, state)
         _write_output(name, value, state)
@@ -173,6 +182,24 @@ def _lower(choice: Choice, state: Layouts) -> None:
     except NbcnnError as error:
         error.node = error.node or site.name
         raise
+
+
+def _lower_chain(chain: Chain, state: Layouts) -> None:
+    """All sites of a chain in one step, which stands where the last of them does."""
+    inner, ins = {*chain.values}, []
+    for choice in chain.choices:
+        site = choice.site
+        ins.append(
+            tuple(
+                None if value in inner else state.find(value, choice.kernel, site, slot)
+                for slot, value in enumerate(site.data)
+            )
+        )
+    site, kernel = chain.choices[-1].site, chain.choices[-1].kernel
+    (value,), (layout,) = site.outputs, kernel.writes(site, kernel.reads(site))
+    if value not in state.values:
+        state.values[value] = [state.output(value, layout)]
+    state.steps.append(strip_step(chain, ins, state.values[value][0], state.emit))
 
 
 def _write_output(name: str, value: str, state: Layouts) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 from nbcnn.errors import InputError, OptionError, nearest
 from nbcnn.ir.graph import Graph
 from nbcnn.ir.types import BATCH, TensorType
-from nbcnn.kernels.base import PythonStep, Step, View
+from nbcnn.kernels.base import View
 from nbcnn.lower.plan import Lowered, Memory
+from nbcnn.lower.rows import rows_of, shares
 from nbcnn.lower.select import REFERENCE, Candidate, Choice
 from nbcnn.lower.streams import Streams
 from nbcnn.options import MOST_THREADS
@@ -32,7 +33,8 @@ CONVERSION = "layout"
 class StepInfo:
     """One row of `Model.explain`: a step, its work at the plan's batch, and the kernels that lost.
 
-    ``seconds`` is what the kernel was chosen for, ``measured`` or estimated; see `Candidate`.
+    ``seconds`` is what the kernel was chosen for, ``measured`` or estimated; see `Candidate`. ``strips`` says
+    with which other nodes the node is computed, so many rows at a time; they share the ``index`` of one step.
     """
 
     index: int
@@ -47,11 +49,16 @@ class StepInfo:
     candidates: tuple[Candidate, ...]
     seconds: float | None = None
     measured: bool = False
+    strips: str = ""
 
 
 @dataclass(frozen=True)
 class StepTime:
-    """One row of `Model.profile`: seconds (median) and share of the whole."""
+    """One row of `Model.profile`: seconds (median) and share of the whole.
+
+    The seconds of a step that computes several nodes in strips are divided as their calls take when each runs
+    by itself, on one thread.
+    """
 
     node: str
     op: str
@@ -131,28 +138,28 @@ class Model:
     def explain(self, batch: int | None = None) -> list[StepInfo]:
         """Every step in order: node, kernel, layout, work, and why other kernels were not taken."""
         notes = self._notes(batch)
-        rows = []
-        for index, step in enumerate(notes.steps):
-            choice = self._choices[step.site] if _computes(step) else None
+        found = []
+        for row in rows_of(notes.steps):
+            choice = self._choices[row.node] if row.computes else None
             view = notes.values.get(choice.site.outputs[0]) if choice else None
-            native = isinstance(step, Step)
-            rows.append(
+            found.append(
                 StepInfo(
-                    index,
-                    step.site,
+                    row.index,
+                    row.node,
                     choice.site.op.name if choice else CONVERSION,
-                    step.kernel.name if native else "reference",
+                    row.kernel,
                     choice.kernel.title if choice else CONVERSION,
                     str(choice.site.out_types[0]) if choice else "",
                     str(view.layout) if view else "",
-                    step.macs if native else 0,
-                    step.nbytes if native else 0,
+                    row.macs,
+                    row.nbytes,
                     choice.candidates if choice else (),
                     choice.seconds if choice and choice.kernel is not REFERENCE else None,
                     choice.measured if choice else False,
+                    row.strips,
                 )
             )
-        return rows
+        return found
 
     def memory(self, batch: int | None = None) -> Memory:
         """Bytes of the plan of a batch size, by purpose."""
@@ -174,10 +181,12 @@ class Model:
                 else:
                     driver.walk(context.table_address + ROW * piece, 1, self.threads)
                 row[i] = time.perf_counter() - start
+        parts = shares(plan.notes.steps, context, min(repeats, 3))
         self._program.release(plan, context)
         medians = np.median(times, axis=0)
         rows = []
-        for info, seconds in zip(self.explain(batch), medians.tolist(), strict=True):
+        for info in self.explain(batch):
+            seconds = float(medians[info.index]) * parts.get((info.index, info.node), 1.0)
             rows.append(
                 StepTime(
                     info.node,
@@ -308,11 +317,6 @@ def _batch_axis(types: Mapping[str, TensorType]) -> tuple[str, int] | None:
     """The first input that tells the batch size, and its axis; None where all have a fixed shape."""
     places = ((name, type_.shape.index(BATCH)) for name, type_ in types.items() if BATCH in type_.shape)
     return next(places, None)
-
-
-def _computes(step: Step | PythonStep) -> bool:
-    """Whether a step computes its node, rather than moving a value for it."""
-    return not step.conversion
 
 
 def _pieces(plan: Plan) -> list[int | PythonCall]:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nbcnn.ir.graph import Graph
 from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import Address, Arg, Buffer, Emit, Float, PythonStep, Step, View, round_up
-from nbcnn.lower import memory
+from nbcnn.kernels.base import (
+    Address,
+    AnyStep,
+    Arg,
+    Buffer,
+    Emit,
+    Float,
+    PythonStep,
+    Step,
+    StripStep,
+    View,
+    round_up,
+)
+from nbcnn.lower import memory, strip_steps
 from nbcnn.lower.layout import lay_out, values_of
 from nbcnn.lower.select import Choice
 from nbcnn.runtime import codecache
@@ -40,7 +53,7 @@ class Memory:
 class Lowered:
     """What explains a plan: its steps, where values lie, the memory report, the values it keeps."""
 
-    steps: tuple[Step | PythonStep, ...]
+    steps: tuple[AnyStep, ...]
     values: dict[str, View]
     offsets: dict[Buffer, int]
     memory: Memory
@@ -81,29 +94,39 @@ def _peak_of(purpose: str, spans: memory.Lifetimes, steps: int) -> int:
 
 def kernel_specs(graph: Graph, choices: list[Choice], emit: Emit) -> list[KernelSpec]:
     """The compiled functions that a plan of this batch size calls, each once."""
-    steps = lay_out(graph, choices, emit).steps
-    return list(dict.fromkeys(s.kernel for s in steps if isinstance(s, Step)))
+    alone = replace(emit, options=replace(emit.options, strips=False))  # strips call the same functions
+    found = [call.kernel for step in lay_out(graph, choices, alone).steps for call in _native(step)]
+    if emit.options.strips:  # they may pay at another batch size
+        found += strip_steps.specs(emit)
+    return list(dict.fromkeys(found))
 
 
-def _reach(step: Step | PythonStep, offsets: dict[Buffer, int]) -> int:
+def _native(step: AnyStep) -> list[Step]:
+    """The compiled functions' calls within a step."""
+    return [] if isinstance(step, PythonStep) else [step] if isinstance(step, Step) else [*step.steps]
+
+
+def _reach(step: AnyStep, offsets: dict[Buffer, int]) -> int:
     """The end of what a step reads past its input, in the arena; 0 for most steps."""
-    if isinstance(step, PythonStep) or not step.overread:
-        return 0
-    first = step.args[0]
-    assert isinstance(first, Address)
-    return round_up(offsets[first.buffer] + first.buffer.nbytes + step.overread, memory.ALIGNMENT)
+    reach = 0
+    for call in _native(step):
+        if call.overread:
+            first = call.args[0]
+            assert isinstance(first, Address)
+            reach = max(reach, offsets[first.buffer] + first.buffer.nbytes + call.overread)
+    return round_up(reach, memory.ALIGNMENT)
 
 
-def _arena_buffers(step: Step | PythonStep) -> list[Buffer]:
+def _arena_buffers(step: AnyStep) -> list[Buffer]:
     if isinstance(step, PythonStep):
         buffers = [view.buffer for view, _ in (*step.inputs, *step.outputs)]
     else:
-        buffers = [arg.buffer for arg in step.args if isinstance(arg, Address)]
-    return [b for b in buffers if b.place == "arena"]
+        buffers = [arg.buffer for call in _native(step) for arg in call.args if isinstance(arg, Address)]
+    return [b for b in dict.fromkeys(buffers) if b.place == "arena"]
 
 
 def encode(
-    steps: list[Step | PythonStep],
+    steps: Sequence[AnyStep],
     offsets: dict[Buffer, int],
     emit: Emit,
     arena: int,
@@ -111,45 +134,97 @@ def encode(
     notes: Lowered | None = None,
 ) -> Plan:
     """The plan of ``steps`` with its buffers at ``offsets`` of an arena of ``arena`` bytes."""
-    kernels: list[int] = []
-    args: list[int] = []
-    starts: list[int] = []
-    relocations: list[int] = []
-    externals: dict[str, list[External]] = {"input": [], "output": []}
+    table = _Table(offsets, emit)
     segments: list[tuple[int, int] | PythonCall] = []
-    keep: list[object] = []
+    inner: list[Step] = []  # rows behind all others, for the steps within steps
+    rows = sum(not isinstance(step, PythonStep) for step in steps)
     for step in steps:
         if isinstance(step, PythonStep):
             segments.append(_python_call(step, offsets))
             continue
-        first = len(kernels)
-        starts.append(len(args))
-        kernels.append(codecache.load(step.kernel, emit.target))
-        for arg in step.args:
-            place = arg.buffer.place if isinstance(arg, Address) else ""
-            if place == "arena":
-                relocations.append(len(args))
-            elif place in ("input", "output"):
-                assert isinstance(arg, Address)
-                externals[place].append(External(len(args), arg.buffer.name, arg.offset))
-            args.append(_word(arg, offsets, keep))
+        first = len(table.kernels)
+        if isinstance(step, StripStep):
+            table.add_strips(step, rows + len(inner))
+            inner += step.steps
+        else:
+            table.add(step)
         if segments and not isinstance(last := segments[-1], PythonCall):
             segments[-1] = (last[0], first + 1)
         else:
             segments.append((first, first + 1))
+    for step in inner:
+        table.add(step)
     return Plan(
-        np.array(kernels, np.int64),
-        np.array(args, np.int64),
-        np.array(starts, np.int64),
-        np.array(relocations, np.int64),
-        tuple(externals["input"]),
-        tuple(externals["output"]),
+        np.array(table.kernels, np.int64),
+        np.array(table.args, np.int64),
+        np.array(table.starts, np.int64),
+        np.array(table.relocations, np.int64),
+        np.array(table.rows, np.int64),
+        tuple(table.externals["input"]),
+        tuple(table.externals["output"]),
         results,
         tuple(segments),
         arena,
-        tuple(keep),
+        tuple(table.keep),
         notes,
     )
+
+
+class _Table:
+    """The rows of a step table and their arguments, as a `Plan` holds them."""
+
+    def __init__(self, offsets: dict[Buffer, int], emit: Emit) -> None:
+        self.kernels: list[int] = []
+        self.args: list[int] = []
+        self.starts: list[int] = []
+        self.relocations: list[int] = []
+        self.rows: list[int] = []
+        self.externals: dict[str, list[External]] = {"input": [], "output": []}
+        self.keep: list[object] = []
+        self._offsets = offsets
+        self._emit = emit
+
+    def add(self, step: Step) -> None:
+        """The row of a step."""
+        self._begin(step.kernel)
+        for arg in step.args:
+            place = arg.buffer.place if isinstance(arg, Address) else ""
+            if place == "arena":
+                self.relocations.append(len(self.args))
+            elif place in ("input", "output"):
+                assert isinstance(arg, Address)
+                self.externals[place].append(External(len(self.args), arg.buffer.name, arg.offset))
+            self.args.append(_word(arg, self._offsets, self.keep))
+
+    def add_strips(self, step: StripStep, row: int) -> None:
+        """The row of ``step``, whose own have rows from ``row`` on: see ``runtime/strip_code.py``."""
+        self._begin(step.kernel)
+        start, parts = len(self.args), len(step.runs)
+        self.args += [parts, *[0] * parts]
+        for part, runs in enumerate(step.runs):
+            self.args[start + 1 + part] = len(self.args) - start
+            self.args.append(len(runs))
+            for run in runs:
+                self.rows.append(len(self.args))
+                moves = self._moves(run.steps, step.strides) if self._emit.batch > 1 else []
+                self.args += [row, len(run.steps), run.first, run.last, len(moves)]
+                row += len(run.steps)
+                for move in moves:
+                    self.relocations.append(len(self.args) + 2)
+                    self.args += move
+
+    def _moves(self, steps: Sequence[Step], strides: Mapping[Buffer, int]) -> list[tuple[int, int, int, int]]:
+        """The arguments that differ from image to image: step, slot, value for image 0, stride."""
+        return [
+            (index, slot, self._offsets[arg.buffer] + arg.offset, strides[arg.buffer])
+            for index, step in enumerate(steps)
+            for slot, arg in enumerate(step.args)
+            if isinstance(arg, Address) and arg.buffer in strides
+        ]
+
+    def _begin(self, kernel: KernelSpec) -> None:
+        self.starts.append(len(self.args))
+        self.kernels.append(codecache.load(kernel, self._emit.target))
 
 
 def _word(arg: Arg, offsets: dict[Buffer, int], keep: list[object]) -> int:

@@ -52,7 +52,8 @@ class Plan:
     """Everything that is fixed for one batch size.
 
     ``kernels[i]`` is the function of step i, whose arguments begin at ``args[starts[i]]``;
-    ``relocations`` index the arguments that are arena offsets. ``segments`` are native ranges of
+    ``relocations`` index the arguments that are arena offsets, ``rows`` those that are numbers of rows of the
+    table and become their addresses. ``segments`` are native ranges of
     steps and Python calls in order, ``results`` the shape and dtype of each output. ``keep`` holds the
     arrays that arguments point into, ``notes`` what the compiler wants to remember of this plan.
     """
@@ -61,6 +62,7 @@ class Plan:
     args: np.ndarray
     starts: np.ndarray
     relocations: np.ndarray
+    rows: np.ndarray
     inputs: tuple[External, ...]
     outputs: tuple[External, ...]
     results: Mapping[str, tuple[tuple[int, ...], np.dtype]]
@@ -82,6 +84,7 @@ class Context:
         self.args[plan.relocations] += self.base
         self.table = np.stack([plan.kernels, self.args.ctypes.data + 8 * plan.starts], axis=1)
         self.table_address = self.table.ctypes.data
+        self.args[plan.rows] = self.table_address + ROW * plan.args[plan.rows]
         self.inputs: Mapping[str, np.ndarray] = {}
         self.outputs: Mapping[str, np.ndarray] = {}
 

@@ -20,6 +20,18 @@ def load(typing, address, index):
 
 
 @jit.intrinsic
+def store(typing, address, index, value):
+    """Write the ``index``-th int64 at ``address``."""
+
+    def generate(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+        builder.store(args[2], builder.gep(pointer, [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.int64), generate
+
+
+@jit.intrinsic
 def call(typing, kernel, args, part, parts):
     """Call the kernel at address ``kernel``."""
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nbcnn.ir.weight import Weight
-from nbcnn.kernels.base import F32, Emit, Kernel, Site, Step, Store, View, round_up
+from nbcnn.kernels.base import F32, Emit, Kernel, Rowwise, Site, Step, Store, View, round_up
 from nbcnn.kernels.cpu import epilogue, estimates, packing
-from nbcnn.kernels.cpu.conv import convolution, matched
+from nbcnn.kernels.cpu.conv import convolution, matched, rows_of
+from nbcnn.kernels.rows import Walk
 from nbcnn.ops.conv import Conv
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
@@ -57,7 +58,7 @@ def pack(weight: Weight, flip: bool, lanes: int, store: Store) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Depthwise(Kernel):
+class Depthwise(Rowwise):
     """A convolution with as many groups as input and output channels; a signal is an image of one row.
 
     ``block`` pixels are computed at once, by default those of `BLOCKS` that waste the least of a row.
@@ -105,16 +106,27 @@ class Depthwise(Kernel):
         chosen = _least_waste(width)
         return tuple(replace(self, block=b) for b in BLOCKS if b != chosen and b < 2 * width)
 
-    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+    def walk(self, site: Site) -> Walk:
+        conv, _, _ = matched(site)
+        return rows_of(conv, site) if conv.rank == 2 else Walk(1, 1)
+
+    def steps(
+        self,
+        site: Site,
+        ins: tuple[View, ...],
+        outs: tuple[View, ...],
+        emit: Emit,
+        rows: Walk | None = None,
+    ) -> list[Step]:
         (out,) = outs
         conv, main, tail = matched(site)
         a, target = ins[0], emit.target
         residual = epilogue.residual_of(site, ins, tail)
         c = int(site.in_types[0].shape[1])
-        h, w = _plane(site.in_types[0].extents()[2:])
-        oh, ow = _plane(site.out_types[0].extents()[2:])
+        rows = rows or self.walk(site)
+        w, ow = (t.extents()[-1] for t in (site.in_types[0], site.out_types[0]))
         (kh, kw), (sh, sw), dilation = _plane(conv.kernel), _plane(conv.stride), _plane(conv.dilation)
-        top, left = _plane(conv.pads(site.in_types[0])[: conv.rank], 0)
+        left = conv.pads(site.in_types[0])[conv.rank - 1]
         weights = [site.weight(name) for name in main.weights]
         packed = pack(weights[0], conv.flip, target.lanes, emit.store)
         bias = packing.vectors(weights[1] if len(weights) > 1 else None, 1, c, target.lanes, emit.store)
@@ -125,7 +137,7 @@ class Depthwise(Kernel):
             residual.address if residual else 0,
             packed,
             bias,
-            *(emit.batch, h, w, oh, ow, top, left, *dilation),
+            *(emit.batch, rows.size, w, rows.out, ow, rows.before, left, *dilation),
             round_up(c, target.lanes),
             *(a.pitch, out.pitch, residual.pitch if residual else 0),
             *(a.image_stride, out.image_stride, residual.image_stride if residual else 0),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-from nbcnn.kernels.base import F32, Buffer, Emit, Kernel, Site, Step, View, round_up
+from nbcnn.kernels.base import F32, Buffer, Emit, Kernel, Rowwise, Site, Step, View, round_up
 from nbcnn.kernels.cpu import estimates
+from nbcnn.kernels.rows import Walk
 from nbcnn.ops.pool import AvgPool, MaxPool
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
@@ -22,29 +22,7 @@ def _bytes(site: Site, emit: Emit) -> int:
     return site.in_types[0].nbytes(emit.batch) + site.out_types[0].nbytes(emit.batch)
 
 
-@dataclass(frozen=True)
-class Walk:
-    """The windows along one axis."""
-
-    size: int
-    out: int
-    kernel: int = 1
-    stride: int = 1
-    dilation: int = 1
-    before: int = 0
-    after: int = 0
-
-    @property
-    def padded(self) -> int:
-        return self.size + self.before + self.after
-
-    @property
-    def idle(self) -> bool:
-        """Whether each point is a window of its own."""
-        return self.kernel == self.stride == 1
-
-
-class WindowPool(Kernel):
+class WindowPool(Rowwise):
     """max_pool and avg_pool over one to three axes.
 
     A maximum over a volume is one over its planes and then over depth; so is a mean, because the number of
@@ -63,11 +41,21 @@ class WindowPool(Kernel):
         moved = estimates.nbytes((*site.in_types, *site.out_types), target.lanes)
         return estimates.CALL + seconds + estimates.far(moved, target, 2 * estimates.FAR)
 
-    def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
+    def walk(self, site: Site) -> Walk:
+        return _walks(site)[0]
+
+    def steps(
+        self,
+        site: Site,
+        ins: tuple[View, ...],
+        outs: tuple[View, ...],
+        emit: Emit,
+        rows: Walk | None = None,
+    ) -> list[Step]:
         (a,), (out,), batch = ins, outs, emit.batch
         *rest, height, width = (Walk(1, 1), *_walks(site))
         if len(rest) < 2:
-            return [_planes(site, a, out, batch, height, width, emit)]
+            return [_planes(site, a, out, batch, rows or height, width, emit)]
         depth = rest[1]
         if depth.idle:
             return [_planes(site, a, out, batch * depth.size, height, width, emit)]
