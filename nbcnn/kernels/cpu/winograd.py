@@ -26,7 +26,7 @@ from nbcnn.kernels.base import (
     empty_aligned,
     round_up,
 )
-from nbcnn.kernels.cpu import epilogue, packing
+from nbcnn.kernels.cpu import epilogue, estimates, packing
 from nbcnn.kernels.cpu.tiles import choose_tile
 from nbcnn.kernels.cpu.toom_cook import Algorithm
 from nbcnn.ops.conv2d import Conv2d
@@ -157,7 +157,9 @@ class Winograd(Kernel):
         moved = shape.points * shape.tiles * (shape.width + columns)
         fetching = shape.u_bytes / FETCHED
         together = max(products, fetching) + min(products, fetching) / 8
-        return together + moved / (self.transformed * target.lanes)
+        _, tail = epilogue.matched(site, "conv2d")
+        activated = estimates.activated(site.out_types[0], tail, target)
+        return estimates.CALL + together + moved / (self.transformed * target.lanes) + activated
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (out,) = outs
