@@ -187,6 +187,9 @@ def _lower(choice: Choice, state: Layouts) -> None:
 def _lower_chain(chain: Chain, state: Layouts) -> None:
     """All sites of a chain in one step, which stands where the last of them does."""
     inner, ins = {*chain.values}, []
+    for choice in chain.choices[:-1]:  # what they lie as, for whoever asks; no step touches them as a whole
+        (value,), (type_,) = choice.site.outputs, choice.site.out_types
+        state.values[value] = [state.new(value, nhwc(type_))]
     for choice in chain.choices:
         site = choice.site
         ins.append(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from strategies import Builder
 
 import nbcnn
-from nbcnn.errors import OptionError
+from nbcnn.errors import InputError, OptionError
 from nbcnn.ir import Graph
 from nbcnn.lower import strips
 from nbcnn.lower.build import compile_graph
@@ -163,7 +163,10 @@ def test_chains_end_where_a_value_is_needed_elsewhere(eager: None) -> None:
     assert chains(compiled(pair())) == [["one", "two"]]
     assert chains(compiled(pair(twice=True))) == []  # "one" has two readers
     assert chains(compiled(pair(), taps=("one",))) == []
-    assert chains(compiled(pair(), taps=("two",))) == [["one", "two"]]
+    model = compiled(pair(), taps=("two",))
+    assert chains(model) == [["one", "two"]]
+    with pytest.raises(InputError, match=re.escape("'one' is not kept: compile with taps=['one']")):
+        model.tap(**inputs_of(model.graph, 1), values=["one"])
     assert chains(compiled(pair(), keep_values=True)) == []
     graph = pair()
     both = Graph.build("both", graph.inputs, graph.nodes, graph.weights, {"a": "one", "b": "two"})
@@ -212,6 +215,7 @@ def test_profile_and_explain_name_every_node(eager: None) -> None:
     names = "(a.expand, )?a.depthwise, sum, b.expand, b.project"
     assert re.fullmatch(rf"\d+ rows at a time with {names}", row.strips)
     assert row.kernel.startswith("f32_depthwise_3x3s2")
+    assert row.layout == "nhwc"
     alone = {r.node: r.macs for r in whole.explain(3)}
     assert all(r.macs >= 0.9 * alone[r.node] for r in rows if r.strips)
     times = model.profile(**inputs_of(graph, 3), repeats=2)
