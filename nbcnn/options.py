@@ -19,7 +19,7 @@ class CompileOptions:
 
     ``threads``: worker threads of one inference (None: as many as this process may use).
     ``precision``: arithmetic of the kernels; never lowered unless asked.
-    ``winograd``: whether 3x3 convolutions may use Winograd's algorithm, which is faster and rounds
+    ``winograd``: whether convolutions may use Winograd's algorithm, which is faster and rounds
     a little differently.
     ``strips``: whether layers that follow each other may be computed together, some rows at a time, so that
     what lies between them stays in cache; results are the same bit by bit.
