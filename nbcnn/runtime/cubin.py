@@ -22,7 +22,7 @@ from nbcnn.runtime import sources, store
 from nbcnn.runtime.forks import ForkSafeLock
 
 _TOOLS = ("numba-cuda", "numba", "llvmlite", "nvidia-nvvm", "nvidia-nvjitlink")
-_COMPILER = ("nbcnn.runtime.cubin", "nbcnn.runtime.cuda_jit")
+_COMPILER = ("nbcnn.runtime.cubin", "nbcnn.runtime.cuda_jit")  # and what they import
 
 
 class Config(Protocol):

@@ -18,10 +18,8 @@ from numba.cuda.datamodel import models
 from numba.cuda.extending import intrinsic, register_model
 
 from nbcnn.errors import NbcnnError
+from nbcnn.runtime.cuda_emit import I32, I64, MAP_BYTES, TYPES, Emitter, emit
 from nbcnn.runtime.ptx import Op, Table, codes, groups
-
-I16, I32, I64 = (ir.IntType(n) for n in (16, 32, 64))
-F32 = ir.FloatType()
 
 
 class TensorMap(types.Type):
@@ -32,22 +30,21 @@ class TensorMap(types.Type):
 
 
 _map = TensorMap()
-_MAP_BYTES = ir.ArrayType(I64, 16)
 
 
 @register_model(TensorMap)
 class _MapModel(models.PrimitiveModel):
     def __init__(self, dmm, fe_type) -> None:
-        super().__init__(dmm, fe_type, _MAP_BYTES.as_pointer())
+        super().__init__(dmm, fe_type, MAP_BYTES.as_pointer())
 
 
-_CODES: dict[str, tuple[Any, Any, str]] = {  # code: (Numba type, LLVM type, asm constraint)
-    "u16": (types.uint16, I16, "h"),
-    "u32": (types.uint32, I32, "r"),
-    "i32": (types.int32, I32, "r"),
-    "u64": (types.uint64, I64, "l"),
-    "f32": (types.float32, F32, "f"),
-    "map": (_map, _MAP_BYTES.as_pointer(), "l"),
+_CODES: dict[str, Any] = {
+    "u16": types.uint16,
+    "u32": types.uint32,
+    "i32": types.int32,
+    "u64": types.uint64,
+    "f32": types.float32,
+    "map": _map,
 }
 
 
@@ -62,7 +59,7 @@ def compile_lto(
     major, minor, suffix = capability
     kernel = make(bind, config)
     kernel.__name__ = kernel.__qualname__ = config.name
-    signature = tuple(_CODES[code][0] for code in params)
+    signature = tuple(_CODES[code] for code in params)
     try:
         code, _ = cuda.compile(
             kernel,
@@ -82,143 +79,20 @@ def bind(table: Table) -> ModuleType:
     """A module whose members are the operations of ``table`` as Numba intrinsics, and what goes with them.
 
     A family is a function of its immediates. ``macro(outs, ins)`` decorates a function that emits code
-    through an `Emitter`; ``u16``, ``u32``, ``i32``, ``u64`` convert; ``shared_base()`` is the address of
-    the dynamic shared memory, a multiple of 1024; ``map_address(map)`` is that of a tensor map
-    parameter, to be called in the kernel's own body.
+    through an `Emitter`, ``device`` one that a kernel calls; ``u16``, ``u32``, ``i32``, ``u64`` convert;
+    ``shared_base()`` is the address of the dynamic shared memory, a multiple of 1024;
+    ``map_address(map)`` is that of a tensor map parameter, to be called in the kernel's own body.
     """
     space = ModuleType("ptx")
     for code in ("u16", "u32", "i32", "u64"):
-        setattr(space, code, _CODES[code][0])
+        setattr(space, code, _CODES[code])
     for name, entry in table.items():
         setattr(space, name, _intrinsic(name, entry) if isinstance(entry, Op) else _family(name, entry))
+    space.device = cuda.jit(device=True, inline="always")  # type: ignore[attr-defined]
     space.macro = lambda outs="", ins="": _macro(table, outs, ins)  # type: ignore[attr-defined]
     space.map_address = _map_address  # type: ignore[attr-defined]
     space.shared_base = _shared_base  # type: ignore[attr-defined]
     return space
-
-
-class Emitter:
-    """Writes LLVM IR: what a macro computes with. Values are IR values; Python numbers are constants.
-
-    Integers are unsigned 32 or 64 bits wide and wrap; comparisons give predicates, for `select`,
-    `both` and `flag`. Floating point is rounded to nearest, never contracted but by `fma`.
-    """
-
-    def __init__(self, table: Table, builder: ir.IRBuilder) -> None:
-        self._table, self._b = table, builder
-
-    def op(self, name: str, *args: Any, imms: tuple = ()) -> Any:
-        """Operation ``name`` of the table: one value, a list of several, or None."""
-        entry = self._table[name]
-        spec = entry if isinstance(entry, Op) else entry(*imms)
-        ins = codes(spec.ins)
-        values = [self._value(a, _CODES[code][1]) for a, code in zip(args, ins, strict=True)]
-        out = _emit(spec, self._b, values)
-        return out[0] if len(out) == 1 else (out or None)
-
-    def _value(self, x: Any, type_: ir.Type) -> Any:
-        return ir.Constant(type_, x) if isinstance(x, (int, float)) else x
-
-    def _pair(self, x: Any, y: Any) -> tuple[Any, Any]:
-        type_ = y.type if isinstance(x, (int, float)) else x.type
-        return self._value(x, type_), self._value(y, type_)
-
-    def u32(self, x: int) -> Any:
-        return ir.Constant(I32, x)
-
-    def f32(self, x: float) -> Any:
-        return ir.Constant(F32, x)
-
-    def add(self, x: Any, y: Any) -> Any:
-        return self._b.add(*self._pair(x, y))
-
-    def sub(self, x: Any, y: Any) -> Any:
-        return self._b.sub(*self._pair(x, y))
-
-    def mul(self, x: Any, y: Any) -> Any:
-        return self._b.mul(*self._pair(x, y))
-
-    def and_(self, x: Any, y: Any) -> Any:
-        return self._b.and_(*self._pair(x, y))
-
-    def or_(self, x: Any, y: Any) -> Any:
-        return self._b.or_(*self._pair(x, y))
-
-    def xor(self, x: Any, y: Any) -> Any:
-        return self._b.xor(*self._pair(x, y))
-
-    def shl(self, x: Any, y: Any) -> Any:
-        return self._b.shl(*self._pair(x, y))
-
-    def shr(self, x: Any, y: Any) -> Any:
-        return self._b.lshr(*self._pair(x, y))
-
-    def less(self, x: Any, y: Any) -> Any:
-        """Unsigned ``x < y``."""
-        return self._b.icmp_unsigned("<", *self._pair(x, y))
-
-    def both(self, p: Any, q: Any) -> Any:
-        return self._b.and_(p, q)
-
-    def flag(self, p: Any) -> Any:
-        """A predicate as u32, 0 or 1."""
-        return self._b.zext(p, I32)
-
-    def select(self, p: Any, x: Any, y: Any) -> Any:
-        return self._b.select(p, *self._pair(x, y))
-
-    def when(self, p: Any, body: Callable[[], None]) -> None:
-        """``body()`` behind a branch; all lanes must agree on ``p``, and values made inside stay inside."""
-        with self._b.if_then(p):
-            body()
-
-    def wide(self, x: Any) -> Any:
-        """u32 to u64."""
-        return self._b.zext(x, I64)
-
-    def signed(self, x: Any) -> Any:
-        """A 32-bit value in two's complement to u64."""
-        return self._b.sext(x, I64)
-
-    def bits(self, x: Any) -> Any:
-        """A float32's bits as u32."""
-        return self._b.bitcast(x, I32)
-
-    def as_float(self, x: Any) -> Any:
-        """u32 bits as the float32."""
-        return self._b.bitcast(x, F32)
-
-    def from_int(self, x: Any) -> Any:
-        """The float32 nearest to a signed 32-bit integer."""
-        return self._b.sitofp(x, F32)
-
-    def fadd(self, x: Any, y: Any) -> Any:
-        return self._b.fadd(*self._pair(x, y))
-
-    def fsub(self, x: Any, y: Any) -> Any:
-        return self._b.fsub(*self._pair(x, y))
-
-    def fmul(self, x: Any, y: Any) -> Any:
-        return self._b.fmul(*self._pair(x, y))
-
-    def fma(self, x: Any, y: Any, z: Any) -> Any:
-        return self._b.fma(*(self._value(v, F32) for v in (x, y, z)))
-
-
-def _emit(spec: Op, builder: ir.IRBuilder, values: Sequence[Any]) -> list[Any]:
-    outs, ins = codes(spec.outs), codes(spec.ins)
-    memory = ["~{memory}"] if spec.memory and not spec.pure else []
-    constraints = ["=" + _CODES[c][2] for c in outs] + [_CODES[c][2] for c in ins] + memory
-    returned: Any = ir.VoidType()
-    if outs:
-        members = [_CODES[c][1] for c in outs]
-        returned = members[0] if len(members) == 1 else ir.LiteralStructType(members)
-    function = ir.FunctionType(returned, [_CODES[c][1] for c in ins])
-    asm = ir.InlineAsm(function, spec.text, ",".join(constraints), side_effect=not spec.pure)
-    result = builder.call(asm, values)
-    if len(outs) < 2:
-        return [result] if outs else []
-    return [builder.extract_value(result, i) for i in range(len(outs))]
 
 
 def _fixed_arity(count: int, implementation: Callable, name: str) -> Callable:
@@ -235,9 +109,9 @@ def _intrinsic(name: str, spec: Op) -> Any:
 
     def implementation():
         def generate(context, builder, signature, args):
-            return _pack(context, builder, returned, _emit(spec, builder, args))
+            return _pack(context, builder, returned, emit(spec, builder, args))
 
-        return returned(*(_CODES[c][0] for c in ins)), generate
+        return returned(*(_CODES[c] for c in ins)), generate
 
     return intrinsic(_fixed_arity(len(ins), implementation, name))
 
@@ -262,10 +136,10 @@ def _macro(table: Table, outs: str, ins: str) -> Callable[[Callable], Any]:
                 emitter = Emitter(table, builder)
                 out = function(emitter, *values)
                 out = [] if out is None else list(out) if isinstance(out, (list, tuple)) else [out]
-                out = [emitter._value(v, _CODES[c][1]) for v, c in zip(out, results, strict=True)]
+                out = [emitter.value(v, TYPES[c][0]) for v, c in zip(out, results, strict=True)]
                 return _pack(context, builder, returned, out)
 
-            taken = [types.UniTuple(_CODES[c][0], n) if n else _CODES[c][0] for c, n in operands]
+            taken = [types.UniTuple(_CODES[c], n) if n else _CODES[c] for c, n in operands]
             return returned(*taken), generate
 
         return intrinsic(_fixed_arity(len(operands), implementation, function.__name__))
@@ -276,7 +150,7 @@ def _macro(table: Table, outs: str, ins: str) -> Callable[[Callable], Any]:
 def _result_type(outs: Sequence[str]) -> Any:
     if not outs:
         return types.void
-    members = [_CODES[c][0] for c in outs]
+    members = [_CODES[c] for c in outs]
     if len(members) == 1:
         return members[0]
     return types.UniTuple(members[0], len(members)) if len(set(outs)) == 1 else types.Tuple(members)
@@ -299,7 +173,7 @@ def _map_address(typing, parameter):
 
     def generate(context, builder, signature, args):
         function, module = builder.function, builder.module
-        places = [i for i, a in enumerate(function.args) if a.type == _MAP_BYTES.as_pointer()]
+        places = [i for i, a in enumerate(function.args) if a.type == MAP_BYTES.as_pointer()]
         if not getattr(function, "nbcnn_maps_marked", False):
             function.nbcnn_maps_marked = True
             for place in places:

@@ -34,7 +34,7 @@ def _mma(kind: str) -> list[Config]:
 
 
 def _wgmma(kind: str) -> list[Config]:
-    tiles = [(128, 256, 4), (128, 128, 6), (128, 64, 8)]
+    tiles = [(128, 256, 4), (128, 128, 6), (128, 64, 8)] if kind != "f32" else [(128, 128, 4), (128, 64, 6)]
     if kind in ("f16", "bf16"):
         tiles.insert(1, (256, 128, 4))
     return [
@@ -59,7 +59,7 @@ CONFIGS: dict[str, Config] = {
     config.name: config
     for configs in (
         *(_mma(kind) for kind in _ROW),
-        *(_wgmma(kind) for kind in ("f16", "bf16", "tf32", "s8")),
+        *(_wgmma(kind) for kind in _ROW),
         [SplitReduce(kind) for kind in _ROW],
         *(_depthwise(kind) for kind in ("f16", "bf16", "f32")),
     )

@@ -54,6 +54,12 @@ def conv_weights(kind: str, weights: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(round_tf32(packed) if kind == "tf32" else packed)
 
 
+def split_tf32(packed: np.ndarray) -> np.ndarray:
+    """Float32 as the sum of two TF32 numbers, [2, ...]: high parts, then low parts (`conv_wgmma_f32`)."""
+    high = round_tf32(packed)
+    return np.stack([high, round_tf32(packed - high)])
+
+
 def pixel_weights(config: ConvMma, weights: np.ndarray) -> np.ndarray:
     """[K, C <= 4, R, S] to [K, taps, 4] for ``config.pixels4``; taps filled up to whole steps."""
     k, c, r, s = weights.shape

@@ -111,6 +111,12 @@ def _sizes(config: Config, conv: Conv) -> dict[str, Any]:
         raise ValueError(
             f"{conv.k} filters of {config.kind} in {conv.groups} groups: not whole 16-byte vectors"
         )
+    pitch = conv.x_pitch or conv.c * size
+    if max(conv.n * conv.h * conv.w * pitch, conv.m * 4) >= 1 << 31:  # 32-bit offsets; divisors (`magic`)
+        raise ValueError(f"{conv.n} images of {conv.h}x{conv.w} with {pitch} bytes a pixel: at most 2 GiB")
+    unit = 4 * size if getattr(config, "pixels4", False) else 16
+    if conv.x_pitch % unit or conv.residual_pitch % 16 or conv.out_pitch % 16:
+        raise ValueError("pixels that do not begin at whole 16-byte vectors")
     return {
         **{"H": conv.h, "W": conv.w, "R": conv.r, "S": conv.s, "P": conv.p, "Q": conv.q, "M": conv.m},
         "C": conv.c // conv.groups * size,
@@ -121,7 +127,7 @@ def _sizes(config: Config, conv: Conv) -> dict[str, Any]:
         "pad_w": conv.pads[1],
         "dilation_h": conv.dilations[0],
         "dilation_w": conv.dilations[1],
-        "x_pitch": conv.x_pitch or conv.c * size,
+        "x_pitch": pitch,
         "residual_pitch": conv.residual_pitch or conv.k * size,
         "out_pitch": conv.out_pitch or conv.k * size,
         **_divisor("PQ", conv.p * conv.q),
@@ -163,6 +169,10 @@ def _conv_wgmma(
     size = KINDS[config.kind].size
     if conv.groups > 1 or values["C"] % 16:
         raise ValueError(f"{config.name} takes one group of whole 16-byte vectors of channels")
+    if max(conv.strides) > 8 or max(conv.pads) > 127 or values["x_pitch"] % 16:
+        raise ValueError(
+            f"{config.name}: TMA takes strides to 8, pads to 127, pixels at whole 16-byte vectors"
+        )
     pitch = values["x_pitch"]
     if config.im2col:
         extents, pitches = (conv.c, conv.w, conv.h, conv.n), (pitch, pitch * conv.w, pitch * conv.w * conv.h)
@@ -191,8 +201,15 @@ def _conv_wgmma(
             values["x"], config.kind, size, (conv.c, conv.m), (pitch,), (config.bk, config.bm)
         )
     taps = conv.r * conv.s
-    w_extents, w_pitches = (conv.c, taps, conv.k), (conv.c * size, taps * conv.c * size)
-    values["w"] = Tiled(values["w"], config.kind, size, w_extents, w_pitches, (config.bk, 1, config.bn))
+    row = conv.c * size
+    values["w"] = Tiled(
+        values["w"],
+        config.kind,
+        size,
+        (conv.c, taps, conv.k, config.parts),
+        (row, taps * row, conv.k * taps * row),
+        (config.bk, 1, config.bn, config.parts),
+    )
     n_tiles = -(-conv.k // config.bn)
     tiles = -(-conv.m // config.bm) * n_tiles
     values |= {"n_tiles": n_tiles, "tiles": tiles, **_divisor("n_tiles", n_tiles)}

@@ -143,7 +143,8 @@ class ConvMma:
 class ConvWgmma:
     """Implicit GEMM on TMA and ``wgmma``: persistent, one producer warp, ``consumers`` warpgroups (9.0a).
 
-    A step is 128 bytes of channels. ``blocks`` is 1: the pipeline fills the shared memory.
+    A step is 128 bytes of channels. f32 multiplies thrice (`conv_wgmma_f32`) and reads filters in two
+    parts. ``blocks`` is 1: the pipeline fills the shared memory.
     """
 
     kind: str
@@ -156,7 +157,6 @@ class ConvWgmma:
     blocks: int = 1
     arch: int = 90
 
-    factory = f"{CODE}.conv_wgmma:make"
     params = _params(
         map=("x", "w"),
         u64=("bias", "scale", "residual", "out"),
@@ -168,7 +168,8 @@ class ConvWgmma:
     )
 
     def __post_init__(self) -> None:
-        if self.kind not in ("f16", "bf16", "tf32", "s8") or self.bm % (64 * self.consumers) or self.bn % 64:
+        tall, rest = divmod(self.bm, 64 * self.consumers)
+        if rest or self.bn % 64 or self.consumers not in (2, 3) or (self.kind == "f32" and tall > 1):
             raise ValueError(
                 f"no wgmma tile {self.bm}x{self.bn} of {self.kind} for {self.consumers} warpgroups"
             )
@@ -184,8 +185,27 @@ class ConvWgmma:
         return 128 // KINDS[self.kind].size
 
     @property
+    def factory(self) -> str:
+        return f"{CODE}.conv_wgmma{'_f32' if self.kind == 'f32' else ''}:make"
+
+    @property
+    def parts(self) -> int:
+        """How many terms the filters are split into."""
+        return 2 if self.kind == "f32" else 1
+
+    @property
     def stage_bytes(self) -> int:
-        return (self.bm + self.bn) * 128
+        return (self.bm + self.bn * self.parts) * 128
+
+    @property
+    def staging(self) -> int:
+        """Where the epilogue's memory begins: 16 rows of 64 float32 for each warp of the consumers."""
+        return self.stages * self.stage_bytes
+
+    @property
+    def barriers(self) -> int:
+        """Where the barriers begin: two a stage, 8 bytes each."""
+        return self.staging + self.consumers * 4 * 16 * 64 * 4
 
     @property
     def threads(self) -> int:
@@ -193,8 +213,8 @@ class ConvWgmma:
 
     @property
     def smem(self) -> int:
-        """Pipeline, staging of the epilogue (16 rows of 64 columns a warp), two barriers a stage."""
-        return self.stages * self.stage_bytes + self.consumers * 4 * 16 * 64 * 4 + 16 * self.stages
+        """Pipeline, staging of the epilogue, barriers."""
+        return self.barriers + 16 * self.stages
 
     def runs_on(self, capability: tuple[int, int]) -> bool:
         return capability == (9, 0)

@@ -10,7 +10,7 @@ from cuda_emulator import Device, Timing, run
 
 from nbcnn.kernels.cuda import packing
 from nbcnn.kernels.cuda.problem import Conv, launch
-from nbcnn.kernels.cuda.shapes import KINDS, Config, ConvMma, Depthwise, Epilogue, SplitReduce
+from nbcnn.kernels.cuda.shapes import KINDS, Config, ConvMma, ConvWgmma, Depthwise, Epilogue, SplitReduce
 
 ROUNDING = {"f16": 2.0**-11, "bf16": 2.0**-8, "tf32": 2.0**-24, "f32": 2.0**-24, "s8": 0.0}
 """Half the distance of two neighbours of the type, relative (bfloat16 has 8 significant bits)."""
@@ -151,6 +151,7 @@ def execute(
         w = packing.pixel_weights(config, p.w)
     else:
         w = packing.conv_weights(p.kind, p.w)
+        w = packing.split_tf32(w) if isinstance(config, ConvWgmma) and p.kind == "f32" else w
     shape = (conv.n, conv.p, conv.q, conv.k)
     wide = conv.out_pitch // KINDS[p.kind].size or conv.k
     dtype = packing.to_kind(p.kind, np.zeros(1)).dtype

@@ -16,6 +16,7 @@ IMMEDIATES = {
     "tma_store": (2,),
     "wgmma_accumulators": ("f16", 64, 1),
     "wgmma": ("f16", 64, 0),
+    "wgmma_registers": (64,),
     "wgmma_result": ("f16", 64, 0, 4),
     "wgmma_wait": (1,),
     "setmaxnreg_inc": (160,),

@@ -31,6 +31,14 @@ CASES = {
         ConvWgmma("s8", 128, 128, 2, epilogue=Epilogue("clamp", "before")),
         Conv(1, 9, 11, 48, 144, 3, 2, (1, 2), (1, 1, 1, 0)),
     ),
+    "float32": (
+        ConvWgmma("f32", 128, 64, 3, epilogue=Epilogue("hard_swish", "before")),
+        Conv(2, 9, 11, 40, 68, 3, 2, pads=(1, 1, 1, 0)),
+    ),
+    "float32, 1x1, three consumers": (
+        ConvWgmma("f32", 192, 128, 2, 3, im2col=False),
+        Conv(2, 9, 11, 72, 136),
+    ),
     "256 filters a tile": (
         ConvWgmma("f16", 128, 256, 2, epilogue=RELU_RES),
         Conv(1, 9, 15, 64, 264, 1, 3, pads=(0, 1, 0, 1)),

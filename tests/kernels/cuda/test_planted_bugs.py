@@ -30,6 +30,7 @@ WHOLE = ConvMma("s8", 64, 64, 64, 32, 32, 3, 2, Epilogue("silu", "before"))
 FIRST = ConvMma("f16", 64, 64, 32, 32, 32, 3, 2, pixels4=True)
 SPLIT = ConvMma("f16", 64, 64, 32, 32, 32, 3, 2, split=True)
 WGMMA = ConvWgmma("f16", 128, 64, 2, epilogue=RELU_RES)
+WGMMA_F32 = ConvWgmma("f32", 128, 64, 2)
 WGMMA_CONV = Conv(2, 9, 11, 64, 72, 2, 3, pads=(1, 1, 0, 1))
 
 
@@ -49,8 +50,13 @@ def mma(module: str, old: str, new: str, config: Config = MMA, conv: Conv = SAME
     return Bug(module, old, new, config, conv, how)
 
 
-def wgmma(old: str, new: str, timing: Timing = LATE_PRODUCTS) -> Bug:
-    return Bug("conv_wgmma", old, new, WGMMA, WGMMA_CONV, {"timing": timing, "multiprocessors": 1})
+def wgmma(old: str, new: str, timing: Timing = LATE_PRODUCTS, module: str = "conv_wgmma") -> Bug:
+    config = WGMMA_F32 if module == "conv_wgmma_f32" else WGMMA
+    return Bug(module, old, new, config, WGMMA_CONV, {"timing": timing, "multiprocessors": 1})
+
+
+def load(old: str, new: str) -> Bug:
+    return wgmma(old, new, module="conv_wgmma_load")
 
 
 REDUCE = {"splits": 2, "reduction": SplitReduce("f16", RELU_RES)}
@@ -166,20 +172,32 @@ BUGS = {
     "sums read in flight": wgmma("wait_all()", "pass"),
     "no fence before wgmma": wgmma("ptx.wgmma_fence()", "pass"),
     "no wait for the bytes": wgmma("ptx.mbarrier_wait(u32(full + stage * 8), phase)", "pass", LATE),
-    "no wait for the stage": wgmma("ptx.mbarrier_wait(u32(empty + stage * 8), phase)", "pass"),
+    "no wait for the stage": load("ptx.mbarrier_wait(u32(full + 8 * stages + stage * 8), phase)", "pass"),
     "consumer's phase": wgmma("phase = u32(0)", "phase = u32(1)"),
-    "producer's phase": wgmma("phase = u32(1)  # the", "phase = u32(0)  # the"),
+    "producer's phase": load("phase = u32(1)  # the", "phase = u32(0)  # the"),
     "phase not flipped": wgmma("phase = u32(phase ^ 1)", "pass"),
-    "too few consumers counted": wgmma("u32(4 * consumers)", "u32(consumers)"),
-    "too many consumers counted": wgmma("u32(4 * consumers)", "u32(4 * consumers + 1)"),
-    "bytes announced": wgmma("u32(stage_bytes), one)", "u32(a_bytes), one)"),
-    "every lane copies": wgmma("one = ptx.elect()", "one = u32(1)"),
-    "offsets of a tap swapped": wgmma(
+    "too few consumers counted": load("u32(warps), first", "u32(2), first"),
+    "too many consumers counted": load("u32(warps), first", "u32(warps + 1), first"),
+    "bytes announced": load("u32(stage_bytes), one)", "u32(a_bytes), one)"),
+    "every lane copies": load("one = ptx.elect()", "one = u32(1)"),
+    "offsets of a tap swapped": load(
         "u16(s * dilation_w), u16(r * dilation_h)", "u16(r * dilation_h), u16(s * dilation_w)"
     ),
-    "tap of the filters": wgmma("i32(r * S + s)", "i32(s * R + r)"),
+    "tap of the filters": load("i32(r * S + s)", "i32(s * R + r)"),
     "sums of the tile before": wgmma("multiplier(0), multiplier(1)", "multiplier(1), multiplier(1)"),
     "rows of the second warpgroup": wgmma("group * (rows * 128)", "group * (rows * 64)"),
+    "float32: stage given back while it is read": wgmma("wait_all()", "pass", module="conv_wgmma_f32"),
+    "float32: sums carried on": wgmma(
+        "keep = 0 if k == 0 and first is small else 1", "keep = 1", module="conv_wgmma_f32"
+    ),
+    "float32: a product left out": wgmma(", (large, low)", "", module="conv_wgmma_f32"),
+    "float32: low parts of the filters": wgmma(
+        "e.add(filters, bn * 128)", "e.add(filters, bn * 64)", module="conv_wgmma_f32"
+    ),
+    "float32: rows of a warp": wgmma(
+        "(warp - 4) * 16 + (lane & 15)", "(warp - 4) * 16 + (lane & 7)", module="conv_wgmma_f32"
+    ),
+    "float32: fence forgotten": wgmma('e.op("wgmma_fence")', "pass", module="conv_wgmma_f32"),
 }
 
 
@@ -199,7 +217,7 @@ def test_without_a_bug_they_pass(bug: Bug) -> None:
 
 def plant(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the module's changed text, and put its members wherever the device code holds the old ones."""
-    for name in ("conv_mma", "conv_wgmma", "depthwise", "split_reduce"):
+    for name in ("conv_mma", "conv_wgmma", "conv_wgmma_f32", "depthwise", "split_reduce"):
         import_module(f"{CODE}.{name}")
     sound = import_module(f"{CODE}.{bug.module}")
     text = Path(str(sound.__file__)).read_text(encoding="utf-8")

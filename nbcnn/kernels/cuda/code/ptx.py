@@ -107,6 +107,14 @@ def _wgmma(kind: str, columns: int, tile: int) -> Op:
     return Op("{.reg .pred p; setp.ne.b32 p, $2, 0; " + text + "}", "", "u64 u64 u32", memory=False, arch=90)
 
 
+def _wgmma_registers(columns: int) -> Op:
+    """64 x ``columns`` accumulators += A B of TF32: four registers of A, B's descriptor, flag as above."""
+    names = ",".join(f"acc{i}" for i in range(columns // 2))
+    text = f"wgmma.mma_async.sync.aligned.m64n{columns}k8.f32.tf32.tf32 {{{names}}}, {{$0,$1,$2,$3}}, $4, "
+    text = "{.reg .pred p; setp.ne.b32 p, $5, 0; " + text + "p, 1, 1;}"
+    return Op(text, "", "u32*4 u64 u32", memory=False, arch=90)
+
+
 def _accumulated(kind: str, columns: int, first: int, count: int) -> Op:
     """``count`` accumulators from number ``first`` on; those of one tile are ``columns / 2`` a thread."""
     move, code = ("mov.b32", "i32") if kind == "s8" else ("mov.f32", "f32")
@@ -240,6 +248,7 @@ OPS: Table = {
     "bulk_wait_read": _bulk_wait_read,
     "wgmma_accumulators": _accumulators,
     "wgmma": _wgmma,
+    "wgmma_registers": _wgmma_registers,
     "wgmma_result": _accumulated,
     "wgmma_fence": Op("wgmma.fence.sync.aligned;", arch=90),
     "wgmma_commit": Op("wgmma.commit_group.sync.aligned;", arch=90),

@@ -64,6 +64,7 @@ def bind(table: Table) -> Any:
     for name, entry in table.items():
         setattr(space, name, _operation(name, entry))
     space.macro = lambda outs="", ins="": lambda function: _macro(table, function, outs, ins)
+    space.device = lambda function: function
     space.shared_base = lambda: SHARED_BASE
     space.map_address = _map_address
     return space

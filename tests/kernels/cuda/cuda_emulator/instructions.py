@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import machine, tensor_maps
-from .matrices import add_product, mma, split_rows
+from .matrices import add_product, join_fragment, mma, split_rows
 
 LANES = np.arange(32, dtype=np.uint32)
 Array = np.ndarray
@@ -153,12 +153,24 @@ def _tma_im2col(to: Array, handle: Array, barrier: Array, *rest: Array) -> None:
 
 def _wgmma(kind: str, columns: int, tile: int, a: Array, b: Array, keep: Array) -> None:
     warp = machine.warp()
+
+    def rows() -> Array:
+        return tensor_maps.operand(warp.block.shared, int(a[0]), 64)[16 * (warp.index % 4) :][:16]
+
+    _multiply(kind, columns, tile, rows, b, keep)
+
+
+def _wgmma_registers(columns: int, *operands: Array) -> None:
+    *registers, b, keep = operands
+    _multiply("tf32", columns, 0, lambda: join_fragment(registers), b, keep)
+
+
+def _multiply(kind: str, columns: int, tile: int, rows: Callable[[], Array], b: Array, keep: Array) -> None:
+    warp = machine.warp()
     assert warp.fenced, "wgmma without wgmma.fence after its registers were touched"
 
     def multiply() -> None:
-        shared = warp.block.shared
-        left = tensor_maps.operand(shared, int(a[0]), 64)[16 * (warp.index % 4) :][:16]
-        right = tensor_maps.operand(shared, int(b[0]), columns)
+        left, right = rows(), tensor_maps.operand(warp.block.shared, int(b[0]), columns)
         start = np.zeros((16, columns), np.int32 if kind == "s8" else F32)
         warp.sums[tile] = add_product(kind, warp.sums[tile] if keep[0] else start, left, right)
 
@@ -286,6 +298,7 @@ INSTRUCTIONS: dict[str, Callable[..., Any]] = {
     "tma_im2col": _tma_im2col,
     "wgmma_accumulators": _nothing,
     "wgmma": _wgmma,
+    "wgmma_registers": _wgmma_registers,
     "wgmma_result": _wgmma_result,
     "wgmma_fence": _wgmma_fence,
     "wgmma_commit": _wgmma_commit,

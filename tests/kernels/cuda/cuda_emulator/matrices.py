@@ -6,7 +6,7 @@ import numpy as np
 
 
 def values(kind: str, words: np.ndarray) -> np.ndarray:
-    """Rows of uint32 words as rows of numbers: float64, or int64 for s8. TF32 ignores the low 13 bits."""
+    """Rows of uint32 words as rows of float64, which holds every product exactly; TF32 ignores 13 bits."""
     words = np.ascontiguousarray(words)
     match kind:
         case "f16":
@@ -14,7 +14,7 @@ def values(kind: str, words: np.ndarray) -> np.ndarray:
         case "bf16":
             return (words.view(np.uint16).astype(np.uint32) << 16).view(np.float32).astype(np.float64)
         case "s8":
-            return words.view(np.int8).astype(np.int64)
+            return words.view(np.int8).astype(np.float64)
     return (words & np.uint32(0xFFFFE000)).view(np.float32).astype(np.float64)
 
 
@@ -29,15 +29,20 @@ def add_product(kind: str, total: np.ndarray, a: np.ndarray, b: np.ndarray) -> n
     """``total + a @ b.T`` for rows of words."""
     product = values(kind, a) @ values(kind, b).T
     if kind == "s8":
-        return np.clip(total.astype(np.int64) + product, -(2**31), 2**31 - 1).astype(np.int32)
+        return np.clip(total.astype(np.float64) + product, -(2**31), 2**31 - 1).astype(np.int32)
     return truncate(total.astype(np.float64) + product)
 
 
 def mma(kind: str, operands: list[np.ndarray]) -> tuple[np.ndarray, ...]:
     """``mma.sync`` m16n8: registers of 32 lanes, 4 of A, 2 of B, 4 of C. A register is 8 rows of 16 bytes."""
-    a = np.stack(operands[:4]).reshape(2, 2, 8, 4).transpose(1, 2, 0, 3).reshape(16, 8)  # chunk, row / 8
+    a = join_fragment(operands[:4])
     b = np.stack(operands[4:6]).reshape(2, 8, 4).transpose(1, 0, 2).reshape(8, 8)
     return split_rows(add_product(kind, join_rows(operands[6:]), a, b))
+
+
+def join_fragment(registers: list[np.ndarray]) -> np.ndarray:
+    """Four registers of A as 16 rows of 32 bytes: halves of rows, then row / 8, vary."""
+    return np.stack(registers).reshape(2, 2, 8, 4).transpose(1, 2, 0, 3).reshape(16, 8)
 
 
 def join_rows(registers: list[np.ndarray]) -> np.ndarray:
