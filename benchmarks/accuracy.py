@@ -93,7 +93,7 @@ def main() -> int:
     text = table(rows, summary(describe()))
     (RESULTS / "accuracy.md").write_text(text)
     data = {"machine": describe(), "models": [asdict(found) for found in rows]}
-    (RESULTS / "accuracy.json").write_text(json.dumps(data, indent=1) + "\n")
+    (RESULTS / "accuracy.json").write_text(json.dumps(data) + "\n")
     sys.stdout.write(text)
     return int(any(layer.excess > 1 for found in rows for layer in found.layers + found.direct))
 
@@ -126,7 +126,7 @@ def layers(graph: nbcnn.Graph, inputs: Arrays, winograd: bool) -> list[Layer]:
     return [
         Layer(
             *(choice.site.name, choice.kernel.name),
-            *(found.excess, 10 ** (-found.sqnr / 20), choice.site.macs > 0),
+            *(_rounded(found.excess), _rounded(10 ** (-found.sqnr / 20)), choice.site.macs > 0),
         )
         for choice, found in program.nodes(build, optimized, inputs)
     ]
@@ -153,7 +153,7 @@ def onnxruntime(graph: nbcnn.Graph, inputs: Arrays) -> Arrays | None:
 
 def table(rows: list[Row], machine: str) -> str:
     """Both tables as Markdown."""
-    paragraphs = [" ".join(text.split()) for text in (__doc__ or "").split("\n\n")[2:]]
+    paragraphs = [" ".join(text.split()) for text in (__doc__ or "").split("\n\n")[3:]]
     labels = list(dict.fromkeys(label for found in rows for label in found.errors))
     cells = [[found.model, *(_number(found.errors.get(label)) for label in labels)] for found in rows]
     lines = ["# Accuracy", "", machine, "", paragraphs[0], ""]
@@ -161,9 +161,9 @@ def table(rows: list[Row], machine: str) -> str:
     head = [
         "model",
         "by Winograd",
-        "nearest to its bound",
+        "of its bound",
         "others",
-        "nearest to its bound",
+        "of its bound",
         "Winograd's factor",
     ]
     cells = []
@@ -176,6 +176,10 @@ def table(rows: list[Row], machine: str) -> str:
         cells.append([*cell, f"{loss:.1f}" if loss is not None else "-"])
     lines += ["## Layers, default pipeline", "", paragraphs[1], "", *markdown.table(head, cells)]
     return "\n".join(lines) + "\n"
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
 
 
 def _number(value: float | None) -> str:

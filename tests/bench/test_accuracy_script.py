@@ -28,6 +28,7 @@ def test_the_tables(script):
     ]
     direct = [script.Layer(name, "igemm", 0.1, 2e-7) for name in "abc"]
     text = script.table([script.Row("m", {"default": 1e-6, "max": 2e-6}, layers, direct)], "a machine")
+    assert text.index("Weights are random") < text.index("## Networks") < text.index("Layers are judged")
     assert "| m | 1.0e-06 | 2.0e-06 |" in text
     assert "| m | 2 | 0.25 a | 1 | 0.12 c | 3.0 |" in text
     text = script.table([script.Row("m", {"default": 1e-6}, layers[2:], direct)], "a machine")
