@@ -125,21 +125,20 @@ class Program:
         self.threads = threads
         self._build = build
         self._plans: OrderedDict[int, Plan] = OrderedDict()
-        self._latest: tuple[int, Plan] | None = None
 
     def plan(self, batch: int) -> Plan:
-        """The plan of a batch size."""
-        latest = self._latest
-        if latest and latest[0] == batch:  # the usual case, without a lock
-            return latest[1]
+        """The plan of a batch size; one that exists is had without waiting for others in the making."""
+        try:
+            self._plans.move_to_end(batch)
+            return self._plans[batch]
+        except KeyError:  # not planned yet, or dropped meanwhile
+            pass
         with _planning:
             plan = self._plans.get(batch)
             if plan is None:
                 plan = self._plans[batch] = self._build(batch)
                 while len(self._plans) > PLANS:
                     self._plans.popitem(last=False)
-            self._plans.move_to_end(batch)
-            self._latest = (batch, plan)
             return plan
 
     def run(

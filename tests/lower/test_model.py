@@ -18,7 +18,7 @@ from nbcnn.ops.concat import Concat
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.pool import GlobalAvgPool
 from nbcnn.ops.softmax import Softmax
-from nbcnn.runtime import codecache
+from nbcnn.runtime import codecache, program
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +140,27 @@ def test_eight_threads_call_one_model_at_once(graph, threads) -> None:
     for worker in workers:
         worker.join()
     assert not wrong
+
+
+def test_a_planned_batch_does_not_wait_for_plans_in_the_making(model) -> None:
+    xs = [images(1), images(2)]
+    expected = [model(x)["d"] for x in xs]
+    found: list[np.ndarray] = []
+    caller = threading.Thread(target=lambda: found.extend(model(x)["d"] for x in xs * 2), daemon=True)
+    with program._planning:
+        caller.start()
+        caller.join(timeout=20)
+    for y, want in zip(found, expected * 2, strict=True):
+        np.testing.assert_array_equal(y, want)
+
+
+def test_the_plans_used_last_are_kept(graph) -> None:
+    model = nbcnn.compile(graph, threads=1)
+    for batch in range(1, program.PLANS + 1):
+        model(images(batch))
+    model(images(1))
+    model(images(program.PLANS + 1))
+    assert list(model._program._plans) == [*range(3, program.PLANS + 1), 1, program.PLANS + 1]
 
 
 def test_concatenation_happens_in_place(model) -> None:
