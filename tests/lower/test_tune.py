@@ -222,15 +222,18 @@ def test_real_times(cache) -> None:
 # -- that all of them are right --------------------------------------------------------------------
 
 
-def all_variants() -> list[tuple[str, Kernel]]:
+def all_variants() -> list[Any]:
+    """Of each kernel every fourth, and the others as slow tests."""
     found = []
     for name, contest in rivals(nbcnn.optimize(network(), "fuse-activation")).items():
         for offer in contest.offers:
-            found += [(name, v) for v in offer.kernel.variants(contest.site, detect())]
+            for number, variant in enumerate(offer.kernel.variants(contest.site, detect())):
+                marks = [pytest.mark.slow] if number % 4 else []
+                found.append(pytest.param(name, variant, marks=marks, id=f"{name}-{variant.title}"))
     return found
 
 
-@pytest.mark.parametrize("name, variant", all_variants(), ids=lambda x: getattr(x, "title", x))
+@pytest.mark.parametrize("name, variant", all_variants())
 def test_every_variant_is_right(name: str, variant: Kernel, said, monkeypatch) -> None:
     monkeypatch.setattr(trial, "HOPELESS", 1e9)
     monkeypatch.setattr(trial, "WORTH_VARYING", 1e9)
