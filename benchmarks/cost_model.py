@@ -69,7 +69,7 @@ class Summary:
 
 def rows_of(name: str, passes: str, seconds: float) -> list[Row]:
     """The nodes of a model that have an estimate."""
-    model = nbcnn.compile(nbcnn.load(name), passes=passes, threads=1)
+    model = nbcnn.compile(nbcnn.load(name), passes=passes, threads=1, strips=False)  # each node by itself
     idle = _idle(model)
     took: dict[str, float] = defaultdict(float)
     for row in least_times(model, seconds):
