@@ -17,10 +17,10 @@ import math
 from dataclasses import replace
 
 from nbcnn.ir.graph import Node
-from nbcnn.kernels.base import F32, Emit, Kernel, Layout, Rowwise, Site, Step, View, nhwc, round_up
-from nbcnn.kernels.cpu import epilogue, estimates, packing
+from nbcnn.kernels.base import F32, Emit, Kernel, Layout, Rowwise, Site, Step, View, nhwc
+from nbcnn.kernels.cpu import epilogue, packing
 from nbcnn.kernels.cpu.epilogue import Epilogue
-from nbcnn.kernels.cpu.product import MACS, WEIGHT_BYTES, Extent, Filters, Product, Rows, product_step
+from nbcnn.kernels.cpu.product import Extent, Filters, Product, Rows, product_step
 from nbcnn.kernels.cpu.tiles import choose_share, choose_tile
 from nbcnn.kernels.rows import Walk
 from nbcnn.ops.conv import CONVS, Conv
@@ -29,13 +29,6 @@ from nbcnn.target import Target
 
 HALO_CHANNELS = 4
 """Images of at most so many channels are read with a border: their vectors would be mostly padding."""
-
-
-ONE_VECTOR = 1.25
-"""A product of one vector of filters takes so many times as long for each: inputs are loaded for it alone."""
-
-STREAMED = 38e9
-"""Bytes of weights that arrive in a second where each is used once."""
 
 
 def convolution(site: Site) -> tuple[Conv, Node, Epilogue] | str:
@@ -49,13 +42,6 @@ def matched(site: Site) -> tuple[Conv, Node, Epilogue]:
     found = convolution(site)
     assert not isinstance(found, str), found
     return found
-
-
-def _waste(conv: Conv, target: Target) -> float:
-    """How many times as long the product takes as one whose filters fill whole tiles."""
-    used = conv.channels // conv.groups
-    padded = round_up(used, target.lanes)
-    return padded / used * (ONE_VECTOR if padded == target.lanes else 1)
 
 
 def rows_of(conv: Conv, site: Site) -> Walk:
@@ -76,18 +62,13 @@ class IndirectConv(Product, Rowwise):
         return found if isinstance(found, str) else None
 
     def cost(self, site: Site, target: Target) -> float:
-        conv, _, tail = matched(site)
-        reuse = 1 + 4 / max(int(site.in_types[0].shape[1]) // conv.groups, 1)
-        products = site.macs * reuse * _waste(conv, target) / (MACS * target.lanes)
-        points = site.out_types[0].elements() // conv.channels
-        weights = F32 * site.macs / points / (WEIGHT_BYTES if points > 1 else STREAMED)
-        return estimates.CALL + products + weights + estimates.activated(site.out_types[0], tail, target)
+        return self.seconds(site, matched(site)[2], target)
 
     def extent(self, site: Site) -> Extent:
         conv, _, _ = matched(site)
         channels, result = int(site.in_types[0].shape[1]), site.out_types[0].extents()[2:]
         sizes = conv.channels // conv.groups, channels // conv.groups, math.prod(conv.kernel)
-        return Extent(math.prod(result), *sizes)
+        return Extent(math.prod(result), *sizes, conv.groups)
 
     def walk(self, site: Site) -> Walk:
         return rows_of(matched(site)[0], site)
@@ -155,9 +136,7 @@ class HaloConv(Product, Rowwise):
         return None
 
     def cost(self, site: Site, target: Target) -> float:
-        conv, _, tail = matched(site)
-        products = site.macs * _waste(conv, target) / (MACS * target.lanes)
-        return estimates.CALL + products + estimates.activated(site.out_types[0], tail, target)
+        return self.seconds(site, matched(site)[2], target)
 
     def extent(self, site: Site) -> Extent:
         conv, _, _ = matched(site)
@@ -227,9 +206,7 @@ class Dense(Product):
         return found if isinstance(found, str) else None
 
     def cost(self, site: Site, target: Target) -> float:
-        _, tail = epilogue.matched(site, "dense")
-        weights = F32 * site.macs / STREAMED
-        return estimates.CALL + weights + estimates.activated(site.out_types[0], tail, target)
+        return self.seconds(site, epilogue.matched(site, "dense")[1], target)
 
     def extent(self, site: Site) -> Extent:
         features, channels = int(site.in_types[0].shape[1]), site.out_types[0].extents()[1]
