@@ -27,7 +27,8 @@ class Emitter:
     """Writes LLVM IR: what a macro computes with. Values are IR values; Python numbers are constants.
 
     Integers are unsigned 32 or 64 bits wide and wrap; comparisons give predicates, for `select`,
-    `both` and `flag`. Floating point is rounded to nearest, never contracted but by `fma`.
+    `both` and `flag`. Floating point is rounded to nearest; the compiler may fuse a product into the sum
+    that takes it.
     """
 
     def __init__(self, table: Table, builder: ir.IRBuilder) -> None:

@@ -83,11 +83,12 @@ def launch(
     splits: int = 1,
     multiprocessors: int = 132,
 ) -> Launch:
-    """The launch of ``config`` for ``conv``; ``address`` gives device addresses by parameter (absent: 0).
+    """The launch of ``config`` for ``conv``; ``address`` gives device addresses by parameter name.
 
     ``floats``: the activation's a and b, the scales of an s8 residual and result. ``splits`` divides the
-    sum of a ``split`` kernel, whose result (``out``, ``partial`` for the reduction) is float32
-    [splits, M, K], or int32 for s8. Raises ValueError for a convolution the kernel cannot do.
+    sum of a ``split`` kernel, whose result (``out``; ``partial`` for the reduction) is float32
+    [splits, M, K], or int32 for s8. ``bias`` (and ``scale`` for s8) is float32 [K], zeros where there is
+    none; ``residual`` may be ``out``. Raises ValueError for a convolution the kernel cannot do.
     """
     values: dict[str, Any] = {**_sizes(config, conv), **address}
     values.update(zip(("a", "b", "residual_scale", "out_scale"), floats, strict=True))
@@ -100,7 +101,19 @@ def launch(
             grid = _reduce(config, conv, values, splits)
         case Depthwise():
             grid = _depthwise(config, conv, values)
+    for name in _operands(config):
+        if not values.get(name) or (isinstance(values[name], int) and values[name] % 16):
+            raise ValueError(f"{config.name} needs the address of {name}, a multiple of 16")
     return Launch(config, grid, tuple(values.get(name, 0) for name, _ in config.params))
+
+
+def _operands(config: Config) -> set[str]:
+    """Parameters that the kernel reads or writes through."""
+    found = {name for name, code in config.params if code in ("u64", "map")}
+    if isinstance(config, ConvMma) and config.split:
+        return found - {"bias", "scale", "residual"}
+    found -= set() if KINDS[config.kind].whole else {"scale"}
+    return found if config.epilogue.residual != "none" else found - {"residual"}
 
 
 def _sizes(config: Config, conv: Conv) -> dict[str, Any]:

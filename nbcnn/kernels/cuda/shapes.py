@@ -273,18 +273,18 @@ class Depthwise:
 
     factory = f"{CODE}.depthwise:make"
     params = _params(
-        u64=("x", "w", "bias", "residual", "out"),
+        u64=_POINTERS,
         u32=(
             *("H", "W", "C", "P", "Q", "M", "stride_h", "pad_h", "pad_w", "dilation_h"),
             *("x_pitch", "w_pitch", "residual_pitch", "out_pitch", "vectors", "strips", "total"),
             *(*_divisor("vectors"), *_divisor("strips"), *_divisor("P")),
         ),
-        f32=("a", "b"),
+        f32=_FLOATS,
     )
 
     def __post_init__(self) -> None:
-        if self.kind not in ("f16", "bf16", "f32"):
-            raise ValueError(f"no depthwise kernel for {self.kind}")
+        if self.kind == "tf32":
+            raise ValueError("no depthwise kernel for tf32: it would multiply float32 as f32 does")
 
     @property
     def name(self) -> str:

@@ -89,7 +89,10 @@ def check(config: Config, where: tuple[int, int]) -> None:
         pytest.skip("its instructions need nvdisasm: pip install nvidia-cuda-nvdisasm")
     counts = sass.instructions(built.code)
     for name, count in wanted(config).items():
-        assert counts[name] and counts[name] % count == 0, f"{counts[name]} {name}, not {count}"
+        whole = name != "FFMA"  # the epilogue has some too
+        assert counts[name] >= count and not (whole and counts[name] % count), (
+            f"{counts[name]} {name}, not {count}"
+        )
     assert not counts["LDL"] and not counts["STL"]
 
 

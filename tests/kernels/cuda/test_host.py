@@ -12,6 +12,7 @@ from nbcnn.kernels.cuda.configs import CONFIGS, with_epilogue
 from nbcnn.kernels.cuda.problem import Conv, launch, magic
 from nbcnn.kernels.cuda.shapes import ConvMma, ConvWgmma, Depthwise, Epilogue, SplitReduce
 
+ADDRESSES = dict.fromkeys(("x", "w", "bias", "scale", "residual", "out", "partial"), 0x10000)
 F16 = CONFIGS["f16_conv_mma_64x64x64_w32x32s4__sm80"]
 
 
@@ -98,7 +99,7 @@ def test_configurations_fit(config) -> None:
 )
 def test_refuses(config, conv: Conv, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        launch(config, conv, {"x": 0x10000, "w": 0x10000})
+        launch(config, conv, ADDRESSES)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_refuses(config, conv: Conv, message: str) -> None:
         lambda: ConvMma("f16", 64, 64, 64, 32, 32, 3, epilogue=Epilogue("relu"), split=True),
         lambda: ConvWgmma("f32", 256, 64, 2),
         lambda: ConvWgmma("f16", 64, 64, 2, consumers=1),
-        lambda: Depthwise("s8", 3, 3),
+        lambda: Depthwise("tf32", 3, 3),
     ],
 )
 def test_no_such_configuration(make) -> None:
@@ -122,8 +123,31 @@ def test_no_such_configuration(make) -> None:
 def test_sizes() -> None:
     conv = Conv(2, 9, 8, 16, 32, 3, 5, (2, 1), (0, 1, 1, 2), (1, 1))
     assert (conv.p, conv.q, conv.m) == (4, 7, 56)
-    made = launch(F16, conv, {"x": 256, "w": 512})
+    made = launch(F16, conv, ADDRESSES)
     values = dict(zip((name for name, _ in F16.params), made.args, strict=True))
     assert made.grid == (1, 1, 1) and values["k_tiles"] == 15 and values["C"] == 32
-    reduce = launch(SplitReduce("f16"), conv, {}, splits=4)
+    reduce = launch(SplitReduce("f16"), conv, ADDRESSES, splits=4)
     assert reduce.grid == (-(-56 * 4 // 256), 1, 1)
+
+
+@pytest.mark.parametrize(
+    "config, missing",
+    [
+        (F16, "bias"),
+        (with_epilogue(F16, Epilogue("relu", "before")), "residual"),
+        (ConvWgmma("s8", 128, 64, 2), "scale"),
+        (SplitReduce("f16"), "partial"),
+    ],
+)
+def test_wants_the_addresses_it_uses(config, missing: str) -> None:
+    conv = Conv(1, 4, 4, 16, 16)
+    launch(config, conv, ADDRESSES)
+    for address in (0, 0x10008):
+        with pytest.raises(ValueError, match=f"needs the address of {missing}, a multiple of 16"):
+            launch(config, conv, {**ADDRESSES, missing: address})
+
+
+def test_does_without_the_addresses_it_does_not_use() -> None:
+    launch(F16, Conv(1, 4, 4, 16, 16), {k: v for k, v in ADDRESSES.items() if k not in ("scale", "residual")})
+    split = CONFIGS["f16_conv_mma_64x64x64_w32x32s4_split__sm80"]
+    launch(split, Conv(1, 4, 4, 16, 16), {k: ADDRESSES[k] for k in ("x", "w", "out")})

@@ -3,8 +3,8 @@
 Bound by memory: for each filter row a thread reads the pixels that any of its results needs once, in
 16-byte vectors, neighbouring threads neighbouring channels. No tensor cores.
 
-Numerics: float32, ``sum = fma(x, w, sum)`` from 0, filter rows and columns ascending, one rounding each;
-then the epilogue of `nbcnn.kernels.cuda.code.epilogue`.
+Numerics: float32, ``sum = fma(x, w, sum)`` from 0, filter rows and columns ascending, one rounding each
+(none for s8: a sum of 225 products is below 2^24); then the epilogue of `nbcnn.kernels.cuda.code.epilogue`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def make(bind: Any, config: Depthwise) -> Any:
     zeros, add_row, finish = _macros(ptx, config)
 
     def depthwise(
-        x, w, bias, residual, out,
+        x, w, bias, scale, residual, out,
         H, W, C, P, Q, M, stride_h, pad_h, pad_w, dilation_h,
         x_pitch, w_pitch, residual_pitch, out_pitch, vectors, strips, total,
         vectors_multiplier, vectors_shift, strips_multiplier, strips_shift, p_multiplier, p_shift,
-        a, b,
+        a, b, residual_scale, out_scale,
     ):  # fmt: skip
         index = u32(ptx.ctaid_x() * threads + ptx.tid_x())
         wanted = ptx.less(index, total)
@@ -59,7 +59,7 @@ def make(bind: Any, config: Depthwise) -> Any:
             r = u32(r + 1)
         finish(
             sums, part, u32(row * Q + q), ptx.choose(wanted, u32(Q - q), u32(0)), wanted,
-            (bias, residual, out), (residual_pitch, out_pitch), (a, b),
+            (bias, scale, residual, out), (residual_pitch, out_pitch), (a, b, residual_scale, out_scale),
         )  # fmt: skip
 
     return depthwise
@@ -107,11 +107,12 @@ def _macros(ptx: Any, config: Depthwise) -> tuple[Any, Any, Any]:
                     total[t * vector + c] = e.fma(pixel[c], taps[s][c], total[t * vector + c])
         return total
 
-    @ptx.macro("", f"{sums} u32 u32 u32 u32 u64*3 u32*2 f32*2")
+    @ptx.macro("", f"{sums} u32 u32 u32 u32 u64*4 u32*2 f32*4")
     def finish(e, total, part, pixel, count, wanted, pointers, pitches, floats):
-        bias, residual, out = pointers
+        bias, scale, residual, out = pointers
         column = e.mul(part, vector)
         biases = load_columns(e, bias, column, wanted, vector)
+        scales = load_columns(e, scale, column, wanted, vector) if KINDS[kind].whole else []
         offset = e.wide(e.mul(part, 16))
         for t in range(width):
             inside = e.flag(e.less(e.u32(t), count))
@@ -120,8 +121,8 @@ def _macros(ptx: Any, config: Depthwise) -> tuple[Any, Any, Any]:
             if config.epilogue.residual != "none":
                 at = e.add(residual, e.add(e.op("multiply_wide", where, pitches[0]), offset))
                 addends = e.op("load4_if", at, inside)
-            words = [e.bits(v) for v in total[t * vector : (t + 1) * vector]]
-            words = complete(e, kind, config.epilogue, words, biases, [], addends, (*floats, 1.0, 1.0))
+            values = total[t * vector : (t + 1) * vector]
+            words = complete(e, kind, config.epilogue, values, biases, scales, addends, floats)
             at = e.add(out, e.add(e.op("multiply_wide", where, pitches[1]), offset))
             e.op("store4_if", at, *words, inside)
 

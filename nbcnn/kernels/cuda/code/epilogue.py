@@ -90,26 +90,31 @@ def load_columns(e: Any, base: Any, column: Any, inside: Any, count: int) -> lis
     return [v for i in range(0, count, 4) for v in e.op("load4f_if", e.add(start, 4 * i), inside)]
 
 
+def as_floats(e: Any, kind: str, words: list[Any]) -> list[Any]:
+    """Sums as float32: those of s8 come as integers (rounded once beyond 2^24)."""
+    return [e.from_int(w) if KINDS[kind].whole else e.as_float(w) for w in words]
+
+
 def complete(
     e: Any,
     kind: str,
     epilogue: Epilogue,
-    words: list[Any],
+    values: list[Any],
     bias: list[Any],
     scale: list[Any],
     residual: Any,
     floats: Any,
 ) -> list[Any]:
-    """16 bytes of results from the 32-bit words of as many sums: sums of s8 are integers.
+    """16 bytes of results, as 32-bit words, from as many float32 sums.
 
     ``y = act(sum [* scale] + bias + residual [* residual_scale])``, or the residual after the
     activation; s8 results are ``round(y * out_scale)``, saturated.
     """
     a, b, residual_scale, out_scale = floats
     if KINDS[kind].whole:
-        values = [e.fma(e.from_int(w), s, t) for w, s, t in zip(words, scale, bias, strict=True)]
+        values = [e.fma(v, s, t) for v, s, t in zip(values, scale, bias, strict=True)]
     else:
-        values = [e.fadd(e.as_float(w), t) for w, t in zip(words, bias, strict=True)]
+        values = [e.fadd(v, t) for v, t in zip(values, bias, strict=True)]
     addends = unpack(e, kind, residual) if epilogue.residual != "none" else []
     if KINDS[kind].whole:
         addends = [e.fmul(r, residual_scale) for r in addends]
@@ -176,7 +181,8 @@ def store_tile(
                 where = e.mul(e.xor(where, e.mul(e.and_(r, 3), 2)), 16)
                 words += e.op("load_shared4", e.add(e.add(staging, e.mul(r, pitch)), where))
             if epilogue is not None:
-                words = complete(e, kind, epilogue, words, bias, scale, residual, p.floats)
+                values = as_floats(e, kind, words)
+                words = complete(e, kind, epilogue, values, bias, scale, residual, p.floats)
             at = e.add(p.out, e.add(e.op("multiply_wide", m, p.out_pitch), offset))
             e.op("store4_if", at, *words, ok)
         e.op("syncwarp")

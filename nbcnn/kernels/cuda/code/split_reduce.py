@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbcnn.kernels.cuda.code.epilogue import complete, load_columns
+from nbcnn.kernels.cuda.code.epilogue import as_floats, complete, load_columns
 from nbcnn.kernels.cuda.code.ptx import OPS
 from nbcnn.kernels.cuda.shapes import KINDS, SplitReduce
 
@@ -44,7 +44,8 @@ def make(bind: Any, config: SplitReduce) -> Any:
             addends = e.op("load4_if", at, wanted)
         scales = load_columns(e, scale, column, wanted, vector) if whole else []
         biases = load_columns(e, bias, column, wanted, vector)
-        words = complete(e, kind, config.epilogue, words, biases, scales, addends, floats)
+        values = as_floats(e, kind, words)
+        words = complete(e, kind, config.epilogue, values, biases, scales, addends, floats)
         e.op("store4_if", e.add(out, e.add(e.op("multiply_wide", row, pitches[1]), offset)), *words, wanted)
 
     def reduce(
