@@ -4,8 +4,9 @@
 
 Writes ``results/layers/MODEL[-PATTERN-ZEROS].md`` beside this file. Every step is timed by itself, in the
 order of the network, round after round for ``--time`` seconds on one thread; the least time of each counts,
-so that other work on the machine does not. FLOPs are those that are done: of the weights that are not zero,
-and for Winograd's algorithm those of the direct product, which can exceed the peak.
+so that other work on the machine does not. Layers run whole here, never some rows at a time together with the
+next (strips). FLOPs are those that are done: of the weights that are not zero, and for Winograd's algorithm
+those of the direct product, which can exceed the peak.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def main() -> None:
     chosen = {k: v for k, v in (("sparsity", args.sparsity), ("pattern", args.pattern)) if v is not None}
     pipeline = Pipeline.of(args.passes, chosen)
     graph = nbcnn.optimize(nbcnn.load(args.model), pipeline)
-    rows = least_times(nbcnn.compile(graph, passes="none", threads=1), args.time)
+    rows = least_times(nbcnn.compile(graph, passes="none", threads=1, strips=False), args.time)
     peak = gflops()
     text, median = table(rows, peak)
     total = 1e3 * sum(row.seconds for row in rows)

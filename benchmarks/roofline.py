@@ -29,7 +29,7 @@ RESULTS = Path(__file__).parent / "results"
 
 def layers(model: str, seconds: float) -> list[dict[str, Any]]:
     """For each step that multiplies: node, kernel, microseconds, FLOP a byte, GFLOP/s."""
-    compiled = nbcnn.compile(nbcnn.load(model), threads=1)
+    compiled = nbcnn.compile(nbcnn.load(model), threads=1, strips=False)
     return [
         {
             "node": row.node,

@@ -114,3 +114,9 @@ def test_the_machine_reads_its_caches_faster_than_its_memory():
     peak = loaded("peak")
     found = peak.bandwidths(0.2)
     assert found["L2"] > found["memory"] > 1
+
+
+def test_layers_that_multiply_have_a_place_below_the_roof():
+    found = loaded("roofline").layers("digits", 0.1)
+    assert [layer["node"] for layer in found][-1] == "fc"
+    assert all(0 < layer["gflops"] < 5000 and 0.1 < layer["intensity"] < 1000 for layer in found)
