@@ -90,7 +90,7 @@ def test_a_tuned_model(cli) -> None:
 
 def test_tuned_times_are_made_ahead(cli, tmp_path) -> None:
     folder = tmp_path / "cache"
-    warm = ("cache", "warm", "lenet5", "--tune", "--threads", "1")
+    warm = ("cache", "warm", "digits", "--tune", "--threads", "1")
     assert cli(*warm, cache=folder).exit_code == 0
     kept = {path.name for path in folder.glob("trial-*")}
     assert kept
