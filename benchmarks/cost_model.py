@@ -76,7 +76,14 @@ def rows_of(name: str, passes: str, seconds: float) -> list[Row]:
         if row.op != CONVERSION:
             took[row.node] += max(row.seconds - idle, 1e-9)
     return [
-        Row(name, c.site.name, c.kernel.name, _what(c.site), 1e6 * c.seconds, 1e6 * took[c.site.name])
+        Row(
+            name,
+            c.site.name,
+            c.kernel.name,
+            _what(c.site),
+            round(1e6 * c.seconds, 2),
+            max(round(1e6 * took[c.site.name], 2), 0.01),
+        )
         for c in model.choices
         if c.site.name in took and 0 < c.seconds < float("inf")
     ]
@@ -155,7 +162,7 @@ def main() -> None:
         )
         (RESULTS / "cost_model.md").write_text(f"{head}{text}\n")
         data = {"machine": describe(), "rows": [asdict(row) for row in rows]}
-        (RESULTS / "cost_model.json").write_text(json.dumps(data, indent=1) + "\n")
+        (RESULTS / "cost_model.json").write_text(json.dumps(data) + "\n")
 
 
 if __name__ == "__main__":
