@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from typing import Any, NamedTuple
@@ -31,25 +31,28 @@ def alone(run: Callable[[], Any], seconds: float) -> Flow:
 def in_threads(run: Callable[[], Any], count: int, seconds: float) -> Flow:
     """``alone`` in ``count`` threads at a time."""
     with ThreadPoolExecutor(count) as pool:
-        streams = list(pool.map(_calls, [run] * count, [seconds] * count))
-    return of([n for latencies, _ in streams for n in latencies], [n for _, ends in streams for n in ends])
+        return together(pool.map(_calls, [run] * count, [seconds] * count))
 
 
-def of(latencies: list[int], ends: Sequence[int]) -> Flow:
-    """The flow of calls that ended at these times, in any order: its period is their mean distance."""
-    return Flow(latencies, (max(ends) - min(ends)) / (len(ends) - 1))
+def together(streams: Iterable[tuple[list[int], int]]) -> Flow:
+    """The flow of streams at the same time: of each its latencies, and the time that it took for all."""
+    latencies, rate = [], 0.0
+    for calls, took in streams:
+        latencies += calls
+        rate += len(calls) / took
+    return Flow(latencies, 1 / rate)
 
 
-def _calls(run: Callable[[], Any], seconds: float) -> tuple[list[int], list[int]]:
-    """Latencies and ends."""
+def _calls(run: Callable[[], Any], seconds: float) -> tuple[list[int], int]:
+    """The latencies, and their sum."""
     for _ in range(REWARM_CALLS):
         run()
-    clock, latencies, ends = time.perf_counter_ns, [], []
-    start = clock()
+    clock, latencies = time.perf_counter_ns, []
+    first = start = clock()
     finish = start + int(seconds * 1e9)
-    while start < finish or len(ends) < MIN_CALLS:
+    while start < finish or len(latencies) < MIN_CALLS:
         run()
-        ends.append(clock())
-        latencies.append(ends[-1] - start)
-        start = ends[-1]
-    return latencies, ends
+        end = clock()
+        latencies.append(end - start)
+        start = end
+    return latencies, start - first

@@ -236,7 +236,7 @@ def test_several_requests_are_in_flight(name, tmp_path):
     latencies, period = session.flow(0.05)
     assert len(latencies) >= 6
     assert min(latencies) > 0
-    assert period == pytest.approx(5e7 / len(latencies), rel=0.5)
+    assert 0 < period < np.mean(latencies)
     same(session.read(session.run())["y"], answers(task.onnx, x)[0])
 
 

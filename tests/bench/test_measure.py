@@ -2,7 +2,6 @@ import itertools
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from nbcnn.bench.measure import blocks_for, measure
@@ -35,7 +34,7 @@ def test_several_requests_in_flight(fake, task):
     found = quick([fake("base", "Streaming", seconds=0.004), fake("a", "Streaming"), fake("single")], task)
     ours = [block for block in found.timeline if block.engine == "base"]
     assert min(t for block in ours for t in block.latencies) > 3_900_000
-    assert np.median([block.period for block in ours]) == pytest.approx(2.1e6, rel=0.15)
+    assert 1_900_000 < min(block.period for block in ours) < 3_500_000
     assert all(len(block.latencies) >= 6 for block in found.timeline)
     assert found.failed == {"single": "RuntimeError: it runs one request at a time, not several streams"}
 

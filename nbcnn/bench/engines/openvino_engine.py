@@ -51,24 +51,23 @@ class OpenVino:
         for request in queue:
             for name, x in self._inputs.items():
                 request.set_tensor(name, self._ov.Tensor(x))
-        clock, latencies, ends = time.perf_counter_ns, [], []
-
-        def done(request: Any, start: int) -> None:
-            ends.append(clock())
-            latencies.append(ends[-1] - start)
+        clock = time.perf_counter_ns
+        calls: list[list[tuple[int, int]]] = [[] for _ in queue]  # of each request: start, end
 
         def keep_busy(seconds: float, least: int) -> None:
             finish, started = clock() + int(seconds * 1e9), 0
             while clock() < finish or started < least:
-                queue.get_idle_request_id()  # waits for one
-                queue.start_async(userdata=clock())
+                stream = queue.get_idle_request_id()  # waits for one
+                queue.start_async(userdata=(stream, clock()))
                 started += 1
             queue.wait_all()
 
-        keep_busy(0, flow.REWARM_CALLS * self._task.streams)
-        queue.set_callback(done)
-        keep_busy(seconds, flow.MIN_CALLS * self._task.streams)
-        return flow.of(latencies, ends)
+        keep_busy(0, flow.REWARM_CALLS * len(queue))
+        queue.set_callback(lambda request, data: calls[data[0]].append((data[1], clock())))
+        keep_busy(seconds, flow.MIN_CALLS * len(queue))
+        return flow.together(
+            ([end - start for start, end in own], own[-1][1] - own[0][0]) for own in calls if own
+        )
 
     def read(self, result: Any) -> Arrays:
         return {name: np.array(result[i]) for i, name in enumerate(self._names)}
