@@ -39,8 +39,8 @@ never stored.  The share of a part is a contiguous range of tiles, blocks never 
 What a run of tiles keeps (a panel of weights, or a block of rows) is fetched during the run before it,
 some lines in each iteration.  GFLOP/s at a peak of 250: ResNet-50's 1x1 over 7x7 from 189-206 to 226-237,
 over 14x14 with a residual from 224 to 238; MobileNetV2's over 7x7 from 200 to 235; batch 8 of ResNet-50's
-over 56x56, whose rows come from memory, from 164-182 to 230.  Prefetching into L2 alone was slower, the
-lines of the output no gain.
+over 56x56, whose rows come from memory, from 164-182 to 230.  Prefetching into L2 alone took as long;
+the lines of the output as well was slower.
 """
 
 from __future__ import annotations
