@@ -125,7 +125,8 @@ def build(config: Config, capability: tuple[int, int]) -> Cubin:
     module, _, function = config.factory.partition(":")
     make = getattr(import_module(module), function)
     arch = architecture(capability)
-    code = cuda_jit.compile_lto(make, config, (*capability, arch[5:]), [c for _, c in config.params])
+    suffix = arch.lstrip("sm_0123456789")
+    code = cuda_jit.compile_lto(make, config, (*capability, suffix), [c for _, c in config.params])
     return _link(code, config.name, arch)
 
 
