@@ -81,10 +81,16 @@ def make(
 
         lines, columns = (OH + TILE_Y - 1) // TILE_Y, (OW + TILE_X - 1) // TILE_X
         tiles = images * lines * columns
-        chunks, panels = (tiles + capacity - 1) // capacity, (n_store + NR - 1) // NR
+        panels = (n_store + NR - 1) // NR
 
         parts = min(parts, arg(args, 6))
-        at, stop = chunks * panels * part // parts, chunks * panels * (part + 1) // parts
+        # The last chunk may be short: shares are even in tiles, rounded down to whole pairs.
+        at = stop = 0
+        for end in range(2):
+            edge = tiles * panels * (part + end) // parts
+            chunk = edge // (capacity * panels)
+            count = max(min(capacity, tiles - chunk * capacity), 1)
+            at, stop = stop, chunk * panels + (edge - chunk * capacity * panels) // count
         if part >= parts:
             stop = at
         made = -1
