@@ -27,6 +27,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+from networks import NETWORKS
 
 import nbcnn
 from nbcnn import reference
@@ -35,10 +36,6 @@ from nbcnn.bench.machine import describe, summary
 from nbcnn.debug import program
 
 RESULTS = Path(__file__).parent / "results"
-MODELS = (
-    *("resnet18", "resnet50", "mobilenet_v2", "squeezenet1_1", "alexnet", "googlenet", "densenet121"),
-    *("efficientnet_b0", "mobilenet_v3_large", "shufflenet_v2_x1_0", "inception_v3", "vgg16"),
-)
 PIPELINES = ("default", "max")
 Arrays = dict[str, np.ndarray]
 
@@ -85,7 +82,7 @@ class Row:
 
 def main() -> int:
     words = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    words.add_argument("--models", default=",".join(MODELS))
+    words.add_argument("--models", default=",".join(NETWORKS))
     rows = []
     for model in words.parse_args().models.split(","):
         rows.append(row(model))

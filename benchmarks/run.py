@@ -1,4 +1,4 @@
-"""The main table: every network of `CASES` against every engine, at 1 and 2 threads.
+"""The main table: every network of `NETWORKS` against every engine, at 1 and 2 threads.
 
     python benchmarks/run.py                   # about an hour
     python benchmarks/run.py --small           # three networks, one thread: under five minutes
@@ -27,23 +27,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tables
+from networks import NETWORKS
 
 from nbcnn.bench import Job, run
 from nbcnn.errors import NbcnnError
 
-CASES = (
-    *(
-        "resnet18",
-        "resnet50",
-        "vgg16",
-        "mobilenet_v2",
-        "squeezenet1_1",
-        "alexnet",
-        "googlenet",
-        "densenet121",
-    ),
-    *("efficientnet_b0", "mobilenet_v3_large", "shufflenet_v2_x1_0", "inception_v3"),
-)
 AGAINST = ("onnxruntime", "openvino", "ncnn", "mnn", "torch")
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parents[1] / "README.md"
@@ -59,7 +47,7 @@ class Extent:
     folder: Path
 
 
-FULL = Extent(CASES, (1, 2), 5.0, RESULTS)
+FULL = Extent(NETWORKS, (1, 2), 5.0, RESULTS)
 SMALL = Extent(("resnet18", "mobilenet_v2", "squeezenet1_1"), (1,), 2.5, RESULTS / "small")
 
 

@@ -22,21 +22,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from networks import NETWORKS
+
 RESULTS = Path(__file__).parent / "results"
 STAGES = ("import", "load", "optimise", "compile", "first answer")
-COLD = (
-    *(
-        "resnet18",
-        "resnet50",
-        "vgg16",
-        "mobilenet_v2",
-        "squeezenet1_1",
-        "alexnet",
-        "googlenet",
-        "densenet121",
-    ),
-    *("efficientnet_b0", "mobilenet_v3_large", "shufflenet_v2_x1_0", "inception_v3"),
-)
 WARM_S, COLD_S = 1.5, 20.0
 Seconds = dict[str, float]
 
@@ -112,7 +101,7 @@ def main() -> int:
 
     words = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     words.add_argument("--models", default="resnet50", help="for warm starts")
-    words.add_argument("--cold", default=",".join(COLD), help="for cold starts; '' for none")
+    words.add_argument("--cold", default=",".join(NETWORKS), help="for cold starts; '' for none")
     words.add_argument("--repeats", type=int, default=5)
     asked = words.parse_args()
     warm, cold = {}, {}

@@ -72,8 +72,8 @@ def test_the_projects_readme_has_the_markers():
     run, tables = loaded("run"), loaded("tables")
     text = run.README.read_text()
     assert text.index(tables.BEGIN) < text.index(tables.END)
-    assert len(set(run.CASES)) == 12
-    assert set(run.SMALL.models) < set(run.CASES)
+    assert len(set(run.NETWORKS)) == 12
+    assert set(run.SMALL.models) < set(run.NETWORKS)
 
 
 def test_reports_are_found_by_their_names(tables, tmp_path):
