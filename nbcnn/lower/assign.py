@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable
 import networkx as nx
 
 from nbcnn.kernels.base import PLAIN, Layout, Site
+from nbcnn.kernels.cpu.estimates import CALL
 from nbcnn.lower.select import Choice, Contest, Offer, of_channels
 
 CONVERTED = 25e9
@@ -39,7 +40,8 @@ def estimated(nbytes: int) -> float:
 
 def assign(contests: list[Contest], conversion: Callable[[int], float] = estimated) -> list[Choice]:
     """The choice of each contest, in order; ``conversion`` is the seconds of converting so many bytes."""
-    pairs = {c.site.name: _pair(c) for c in contests}
+    made = {value for c in contests for value in c.site.outputs}
+    pairs = {c.site.name: _pair(c, made, conversion) for c in contests}
     if all(pixels is channels for pixels, channels in pairs.values()):
         return [c.won_by(pairs[c.site.name][0]) for c in contests]
     cut = nx.DiGraph()
@@ -58,13 +60,25 @@ def assign(contests: list[Contest], conversion: Callable[[int], float] = estimat
     return [c.won_by(pairs[c.site.name][c.site.name in channels]) for c in contests]
 
 
-def _pair(contest: Contest) -> Pair:
+def _pair(contest: Contest, made: set[str], conversion: Callable[[int], float]) -> Pair:
+    """The cheapest offer of either kind; ``made`` are the values that sites compute."""
     best: list[Offer | None] = [None, None]
-    for offer in sorted(contest.offers, key=lambda o: o.seconds):
+
+    def whole(offer: Offer) -> float:
+        return offer.seconds + _detour(contest.site, offer, made, conversion)
+
+    for offer in sorted(contest.offers, key=whole):
         kind = of_channels(contest.site, offer.kernel)
         best[kind] = best[kind] or offer
-    alone = contest.cheapest
+    alone = best[0] or best[1] or contest.cheapest  # the reference, where there is neither
     return best[0] or alone, best[1] or alone
+
+
+def _detour(site: Site, offer: Offer, made: set[str], conversion: Callable[[int], float]) -> float:
+    """Seconds of bringing computed values inside a border, which no kernel writes: two steps, over plain."""
+    reads = zip(site.data, site.in_types, offer.kernel.reads(site), strict=True)
+    sizes = [type_.nbytes() for value, type_, layout in reads if layout.kind == "halo" and value in made]
+    return sum(2 * (CALL + conversion(nbytes)) for nbytes in sizes)
 
 
 def _convert(

@@ -42,6 +42,7 @@ class Fake(Kernel):
 
 
 PIXELS, CHANNELS, TO_PIXELS = Fake("nhwc", "nhwc"), Fake("planes", "planes"), Fake("planes", "nhwc")
+INSIDE_BORDER = Fake("halo", "nhwc")
 
 
 def contest(name: str, data: tuple[str, ...], *offers: tuple[Kernel, float]) -> Contest:
@@ -145,3 +146,10 @@ def test_sites_that_no_kernel_serves_are_left_to_the_reference() -> None:
         contest("c", ("b",), (PIXELS, 1.0)),
     ]
     assert [c.kernel.name for c in assign.assign(contests)] == ["fake", "reference", "fake"]
+
+
+@pytest.mark.parametrize("gain, taken", [(1.9, PIXELS), (2.2, INSIDE_BORDER)])
+def test_a_border_costs_two_conversions_inside_a_network(gain: float, taken: Kernel) -> None:
+    """Inputs of the graph are converted whatever reads them; computed values only for a border."""
+    offers = ((PIXELS, 1e-3 + gain * CONVERSION), (INSIDE_BORDER, 1e-3))
+    assert kernels(assign.assign(chain(offers, offers))) == [INSIDE_BORDER, taken]
