@@ -148,7 +148,7 @@ def test_sites_that_no_kernel_serves_are_left_to_the_reference() -> None:
     assert [c.kernel.name for c in assign.assign(contests)] == ["fake", "reference", "fake"]
 
 
-@pytest.mark.parametrize("gain, taken", [(1.9, PIXELS), (2.2, INSIDE_BORDER)])
+@pytest.mark.parametrize("gain, taken", [(1.9, PIXELS), (2.5, INSIDE_BORDER)])
 def test_a_border_costs_two_conversions_inside_a_network(gain: float, taken: Kernel) -> None:
     """Inputs of the graph are converted whatever reads them; computed values only for a border."""
     offers = ((PIXELS, 1e-3 + gain * CONVERSION), (INSIDE_BORDER, 1e-3))
