@@ -260,8 +260,10 @@ class Model:
         if self._batched:
             name, axis = self._batched
             batch = arrays[name].shape[axis] if axis < arrays[name].ndim else 0
+            if not batch:
+                raise _wrong_shape(name, arrays[name].shape, types[name], types[name].extents(batch))
         for name, shape in self._shapes(batch).items():
-            if arrays[name].shape != shape or not batch:
+            if arrays[name].shape != shape:
                 raise _wrong_shape(name, arrays[name].shape, types[name], shape)
         return batch, arrays
 
