@@ -25,30 +25,9 @@ from nbcnn.ops.dense import Dense
 from nbcnn.ops.pool import MaxPool
 from nbcnn.ops.reshape import Flatten
 from nbcnn.options import CompileOptions
-from nbcnn.runtime import store
 from nbcnn.target import detect
 
 Sites = list[tuple[Site, tuple[Kernel, ...]]]
-
-
-@pytest.fixture
-def cache(monkeypatch) -> dict[str, bytes]:
-    """The times that are kept, by key: none at first, and none of them on disk."""
-    kept: dict[str, bytes] = {}
-    real_read, real_write = store.read, store.write
-
-    def read(name: str, key: str) -> bytes | None:
-        return kept.get(key) if name == "trial" else real_read(name, key)
-
-    def write(name: str, key: str, payload: bytes) -> None:
-        if name == "trial":
-            kept[key] = payload
-        else:
-            real_write(name, key, payload)
-
-    monkeypatch.setattr(store, "read", read)
-    monkeypatch.setattr(store, "write", write)
-    return kept
 
 
 @pytest.fixture

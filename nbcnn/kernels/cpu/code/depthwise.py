@@ -48,16 +48,6 @@ _GROUP = 128
 the first-level cache, yet each pixel should be read in a run of some cache lines."""
 
 
-def _opaque(bd: Builder, x: Scalar) -> Scalar:
-    """``x``, of which the optimiser knows nothing.
-
-    LLVM would keep a pointer of its own, in memory, for every column and pixel of a tile, and
-    advance them all with each vector of channels: more work than the convolution.
-    """
-    same = ir.InlineAsm(ir.FunctionType(I64, [I64]), "", "=r,0")
-    return bd.call(same, [x])
-
-
 def _zeros(bd: Builder, lanes: int) -> Scalar:
     """The address of a vector of zeros."""
     kind = ir.ArrayType(emit.F32, lanes)
@@ -84,7 +74,9 @@ def _sums(
     def row(_: Scalar, carried: list[Scalar]) -> list[Scalar]:
         start, w, *acc = carried
         taps = [emit.load(bd, bd.add(w, i64(k * size)), lanes) for k in range(kw)]
-        at = _opaque(bd, start)
+        # Else LLVM would keep a pointer of its own, in memory, for every column and pixel of a tile, and
+        # advance them all with each vector of channels: more work than the convolution.
+        at = emit.opaque(bd, start)
         for j in range((wb - 1) * sw + kw):
             place = at
             if border:
@@ -112,7 +104,7 @@ def _finish(bd: Builder, tile: list[V], act: int, res_kind: int, a: list[Scalar]
     out, out_step, res, res_step, n, act_a, act_b = a
     lanes = tile[0].lanes
     act_a, act_b = emit.splat(bd, act_a, lanes), emit.splat(bd, act_b, lanes)
-    start = [_opaque(bd, out), _opaque(bd, res) if res_kind else res]
+    start = [emit.opaque(bd, out), emit.opaque(bd, res) if res_kind else res]
 
     def pixel(x: V, to: Scalar, other: Scalar) -> list[Scalar]:
         if res_kind == 1:
