@@ -16,7 +16,7 @@ from pathlib import Path
 from nbcnn.debug import sass
 from nbcnn.kernels.cuda.configs import CONFIGS, with_epilogue
 from nbcnn.kernels.cuda.shapes import Config, ConvMma, Epilogue
-from nbcnn.runtime import cubin
+from nbcnn.runtime.cuda import cubin
 
 RESULTS = Path(__file__).parent / "results"
 SHOWN = ("HMMA", "IMMA", "HGMMA", "IGMMA", "FFMA", "LDSM", "LDGSTS", "UTMALDG", "LDG", "STG", "LDS", "STS")

@@ -62,6 +62,10 @@ class CacheError(NbcnnError):
     """A kernel cache folder that cannot be trusted or used."""
 
 
+class DeviceError(NbcnnError):
+    """A GPU that is not there, cannot be used, has too little memory or reports a failure."""
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """A hint for an unknown ``word``: ``"; did you mean 'relu6'?"``, or the choices when few, or nothing."""
     known = sorted(set(choices))

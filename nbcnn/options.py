@@ -7,7 +7,7 @@ from typing import Any
 
 from nbcnn.errors import OptionError, nearest
 
-PRECISIONS = ("float32",)
+PRECISIONS = ("float32", "3xtf32", "tf32", "float16", "bfloat16")
 
 MOST_THREADS = 4096
 """Of one inference: what the thread team has room for."""
@@ -18,7 +18,9 @@ class CompileOptions:
     """What `nbcnn.compile` may be told.
 
     ``threads``: worker threads of one inference (None: as many as this process may use).
-    ``precision``: arithmetic of the kernels; never lowered unless asked.
+    ``precision``: arithmetic of the kernels; never lowered unless asked. On GPUs ``tf32`` and
+    ``3xtf32`` multiply float32 on tensor cores (with 11 significant bits; with some 22), ``float16`` and
+    ``bfloat16`` also store images so; sums are float32 in all of them.
     ``winograd``: whether convolutions may use Winograd's algorithm, which is faster and rounds
     a little differently.
     ``strips``: whether layers that follow each other may be computed together, some rows at a time, so that

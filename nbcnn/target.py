@@ -47,6 +47,44 @@ class Target:
         return "sse"
 
 
+STORED = {"float32": "f32", "3xtf32": "f32", "tf32": "f32", "float16": "f16", "bfloat16": "bf16"}
+"""Precision -> the type that images have in a GPU's memory."""
+
+
+@dataclass(frozen=True)
+class CudaTarget:
+    """What kernels for a GPU may assume; ``shared_memory`` is what a block may have, in bytes.
+
+    Images lie as pixels of whole vectors of 16 bytes, in the ``kind`` that the ``precision`` asks for.
+    """
+
+    name: str
+    capability: tuple[int, int]
+    multiprocessors: int
+    shared_memory: int
+    precision: str = "float32"
+
+    @property
+    def kind(self) -> str:
+        """The type of images in memory: ``f32``, ``f16`` or ``bf16``."""
+        return STORED[self.precision]
+
+    @property
+    def size(self) -> int:
+        """Bytes of an element of an image."""
+        return 4 if self.kind == "f32" else 2
+
+    @property
+    def lanes(self) -> int:
+        """Elements of a vector."""
+        return 16 // self.size
+
+    @property
+    def isa(self) -> str:
+        """A short word for kernel names: ``sm90``."""
+        return "sm{}{}".format(*self.capability)
+
+
 def detect() -> Target:
     """The CPU of this process, as Numba would see it."""
     import llvmlite.binding as llvm

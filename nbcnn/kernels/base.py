@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -21,7 +21,11 @@ from nbcnn.ir.weight import Weight
 from nbcnn.kernels.rows import Walk
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
-from nbcnn.target import Target
+from nbcnn.runtime.cuda.cubin import Config
+from nbcnn.runtime.cuda.maps import Im2col, Tiled
+
+AnyTarget = TypeVar("AnyTarget")
+"""`nbcnn.target.Target` for the CPU's kernels, `nbcnn.target.CudaTarget` for a GPU's."""
 
 F32 = 4
 """Bytes of a float32."""
@@ -81,7 +85,8 @@ class Layout:
     ``image`` is (C, H, W), also for a flattened value that still lies as its image did.
     ``halo``: pixels of exactly C channels inside a border of zeros, ``pads`` (top, left, bottom,
     right) wide: what first layers read. ``planes``: whole channels one after the other, each begins
-    at a whole vector: what sparse filters read.
+    at a whole vector: what sparse filters read. ``pixels4``: pixels of 4 channels: what first
+    layers read on a GPU.
     """
 
     kind: str
@@ -130,7 +135,7 @@ class Buffer:
 
 @dataclass(frozen=True)
 class View:
-    """A value, or a conversion of it, in a buffer; strides in float32 elements.
+    """A value, or a conversion of it, in a buffer; strides in elements of ``size`` bytes.
 
     ``pitch`` is the distance of two pixels (of two channels in ``planes``), ``image_stride`` of two
     images; both may exceed what the value itself needs when it lies in a slot of a wider buffer
@@ -142,10 +147,11 @@ class View:
     pitch: int
     image_stride: int
     offset: int = 0
+    size: int = F32
 
     @property
     def address(self) -> Address:
-        return Address(self.buffer, self.offset * F32)
+        return Address(self.buffer, self.offset * self.size)
 
 
 # -- steps -----------------------------------------------------------------------------------------
@@ -184,6 +190,26 @@ class Step:
     macs: int = 0
     nbytes: int = 0
     overread: int = 0
+    conversion: bool = False
+
+
+DeviceArg = int | float | Address | np.ndarray | Tiled | Im2col
+"""What a GPU's kernel may be given; a tensor map has an `Address` or an array for its address."""
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceStep:
+    """One launch of a GPU's kernel; ``args`` in the order of ``kernel.params``; the rest as in `Step`.
+
+    An address or array for an array parameter stands for all that follows it in its buffer.
+    """
+
+    site: str
+    kernel: Config
+    grid: tuple[int, int, int]
+    args: tuple[DeviceArg, ...]
+    macs: int = 0
+    nbytes: int = 0
     conversion: bool = False
 
 
@@ -231,7 +257,7 @@ class StripStep:
         return (step for runs in self.runs for run in runs for step in run.steps)
 
 
-AnyStep = Step | PythonStep | StripStep
+AnyStep = Step | PythonStep | StripStep | DeviceStep
 
 
 @dataclass
@@ -252,16 +278,33 @@ class Store:
 
 
 @dataclass(frozen=True)
-class Emit:
+class Emit(Generic[AnyTarget]):
     """What a kernel is given to emit its steps: the batch size, the target, options, the store."""
 
     batch: int
-    target: Target
+    target: AnyTarget
     options: CompileOptions
     store: Store
+    backend: Backend
 
 
-class Kernel:
+@dataclass(frozen=True)
+class Backend:
+    """What lowering asks of a target's kernels, beside the steps of each.
+
+    ``kernels()`` is their table. ``view(buffer, layout, target, elements)`` is the view of a whole buffer
+    (``elements`` of an image, for plain values), ``nbytes(layout, target, batch, type)`` the size of one;
+    ``convert(site, source, view, type, emit)`` are the steps that copy a value of ``type`` to where it lies
+    in another layout, or from plain to plain. Pixels become other pixels over plain (`nbcnn.lower.layout`).
+    """
+
+    kernels: Callable[[], tuple[Kernel, ...]]
+    view: Callable[[Buffer, Layout, Any, int], View]
+    nbytes: Callable[[Layout, Any, int, TensorType], int]
+    convert: Callable[[str, View, View, TensorType, Emit], Sequence[AnyStep]]
+
+
+class Kernel(Generic[AnyTarget]):
     """A family of compiled functions that serve the same kind of site."""
 
     name: ClassVar[str]
@@ -288,15 +331,15 @@ class Kernel:
         """``igemm``, or ``igemm[10x2, order 1]``."""
         return f"{self.name}[{self.variant}]" if self.variant else self.name
 
-    def variants(self, site: Site, target: Target) -> tuple[Kernel, ...]:
+    def variants(self, site: Site, target: AnyTarget) -> tuple[Kernel, ...]:
         """This kernel with other parameters than its rules choose for ``site``: those worth measuring."""
         return ()
 
-    def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
+    def refuse(self, site: Site, target: AnyTarget, options: CompileOptions) -> str | None:
         """Why this kernel cannot serve ``site``, or None when it can."""
         raise NotImplementedError
 
-    def cost(self, site: Site, target: Target) -> float:
+    def cost(self, site: Site, target: AnyTarget) -> float:
         """Estimated seconds at batch 1 on one thread: to rank kernels, not to predict."""
         raise NotImplementedError
 
@@ -312,13 +355,17 @@ class Kernel:
         """Whether operand ``slot`` may lie as ``layout`` without conversion."""
         return layout == self.reads(site)[slot]
 
-    def within(self, site: Site, ins: tuple[View, ...], target: Target) -> tuple[View | None, ...]:
+    def slots(self, site: Site) -> tuple[int, ...]:
+        """The channel of the output at which each operand begins, if it may be computed right there."""
+        return ()
+
+    def within(self, site: Site, ins: tuple[View, ...], target: AnyTarget) -> tuple[View | None, ...]:
         """For each output the view of an operand that already holds it, or None where it is computed."""
         return (None,) * len(site.outputs)
 
     def steps(
-        self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit
-    ) -> Sequence[Step | PythonStep]:
+        self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit[AnyTarget]
+    ) -> Sequence[Step | PythonStep | DeviceStep]:
         """The calls that compute ``outs``."""
         raise NotImplementedError
 

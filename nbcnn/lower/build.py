@@ -8,7 +8,7 @@ from dataclasses import replace
 from nbcnn.errors import OptionError
 from nbcnn.ir.graph import Graph
 from nbcnn.kernels.base import Emit, Store
-from nbcnn.kernels.cpu import kernels
+from nbcnn.kernels.cpu import backend, kernels
 from nbcnn.lower import assign, conversions, trial
 from nbcnn.lower.model import Model
 from nbcnn.lower.plan import kernel_specs, lower
@@ -55,7 +55,7 @@ def compile_graph(
     leading = batch_axis(graph)
 
     def emit(batch: int) -> Emit:
-        return Emit(batch, target, options, store)
+        return Emit(batch, target, options, store, backend())
 
     sizes = (leading,) if isinstance(leading, int) else (1, 2)
     specs = {spec: None for size in sizes for spec in kernel_specs(graph, choices, emit(size))}

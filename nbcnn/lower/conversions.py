@@ -15,7 +15,7 @@ import numpy as np
 
 from nbcnn.ir.types import BATCH, TensorType
 from nbcnn.kernels.base import Emit, Step, Store, nhwc, planes
-from nbcnn.kernels.cpu import convert
+from nbcnn.kernels.cpu import backend, convert
 from nbcnn.lower.assign import estimated
 from nbcnn.lower.select import Contest, of_channels
 from nbcnn.lower.stopwatch import timed_steps, view
@@ -33,7 +33,7 @@ def seconds(contests: list[Contest], target: Target, options: CompileOptions) ->
     measured = (c for c in contests if any(o.measured and of_channels(c.site, o.kernel) for o in c.offers))
     if not any(measured):
         return estimated
-    emit = Emit(1, target, options, Store())
+    emit = Emit(1, target, options, Store(), backend())
     steps = [steps_of(type_, emit) for type_ in SIZES]
     codes = [codecache.key(step.kernel, target) for step in steps[0]]
     facts = (target, options.threads, platform.node(), SIZES, codes)
@@ -54,5 +54,8 @@ def seconds(contests: list[Contest], target: Target, options: CompileOptions) ->
 def steps_of(type_: TensorType, emit: Emit) -> list[Step]:
     """A conversion to whole channels, and one back."""
     pixels, channels = (view(kind.kind, type_, kind, emit, "value") for kind in (nhwc(type_), planes(type_)))
-    there = convert.convert("there", pixels, channels, emit)
-    return [*there, *convert.convert("back", channels, pixels, emit)]
+    steps = [
+        *convert.convert("there", pixels, channels, type_, emit),
+        *convert.convert("back", channels, pixels, type_, emit),
+    ]
+    return [step for step in steps if isinstance(step, Step)]

@@ -8,9 +8,7 @@ concatenation are computed right in their slots of its output where vectors do n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-
-import numpy as np
+from dataclasses import dataclass, field, replace
 
 from nbcnn.errors import NbcnnError
 from nbcnn.ir.graph import Graph
@@ -24,17 +22,17 @@ from nbcnn.kernels.base import (
     Layout,
     PythonStep,
     Site,
-    Step,
     View,
     nhwc,
     round_up,
 )
-from nbcnn.kernels.cpu import convert, views
 from nbcnn.lower import strips
 from nbcnn.lower.select import REFERENCE, Choice
 from nbcnn.lower.strip_steps import strip_step
 from nbcnn.lower.strips import Chain
-from nbcnn.runtime.codecache import KernelSpec
+
+PIXELS = {"nhwc", "halo", "pixels4"}
+"""Layouts that hold pixel by pixel; one becomes another over plain."""
 
 
 @dataclass
@@ -50,11 +48,15 @@ class Layouts:
 
     def new(self, value: str, layout: Layout, place: str = "arena", purpose: str = "value") -> View:
         """A view of a fresh buffer for ``value``."""
-        lanes, batch, type_ = self.emit.target.lanes, self.emit.batch, self.types[value]
+        backend, target, batch, type_ = (
+            self.emit.backend,
+            self.emit.target,
+            self.emit.batch,
+            self.types[value],
+        )
         size = type_.elements(batch)
-        nbytes = type_.nbytes(batch) if layout == PLAIN else convert.nbytes(layout, lanes, batch, size)
-        buffer = Buffer(value, nbytes, place, purpose)
-        return convert.view_of(buffer, layout, lanes, size // batch if batch and size % batch == 0 else size)
+        buffer = Buffer(value, backend.nbytes(layout, target, batch, type_), place, purpose)
+        return backend.view(buffer, layout, target, size // batch if batch and size % batch == 0 else size)
 
     def find(self, value: str, kernel: Kernel, site: Site, slot: int) -> View:
         """``value`` in a layout that operand ``slot`` of ``kernel`` accepts, converted if need be."""
@@ -71,10 +73,10 @@ class Layouts:
                 return view
         source = next((v for v in views if v.layout.kind in ("plain", "planes")), views[0])
         images = {source.layout.image, layout.image} - {None}
-        if {source.layout.kind, layout.kind} <= {"nhwc", "halo"} or len(images) > 1:
+        if {source.layout.kind, layout.kind} <= PIXELS or len(images) > 1:
             source = self.convert(value, PLAIN)
         view = self.new(value, layout, purpose="conversion")
-        self.steps += convert.convert(value, source, view, self.emit)
+        self.steps += self.emit.backend.convert(value, source, view, self.types[value], self.emit)
         self.values[value].append(view)
         return view
 
@@ -87,7 +89,7 @@ class Layouts:
             self.values[whole] = [self.output(whole, self.natural[whole])]
         view = self.values[whole][0]
         _, h, w = layout.image  # type: ignore[misc]
-        return View(view.buffer, layout, view.pitch, h * w * view.pitch, view.offset + start)
+        return replace(view, layout=layout, image_stride=h * w * view.pitch, offset=view.offset + start)
 
 
 def lay_out(graph: Graph, choices: list[Choice], emit: Emit) -> Layouts:
@@ -120,11 +122,12 @@ def _assign_slots(choices: list[Choice], state: Layouts) -> None:
     lanes = state.emit.target.lanes
     makers = {v: c for c in choices for v in c.site.outputs}
     for choice in reversed(choices):
-        if not isinstance(choice.kernel, views.Concat):
-            continue
         site = choice.site
+        starts = choice.kernel.slots(site)
+        if not starts:
+            continue
         value, total = site.outputs[0], round_up(int(site.out_types[0].shape[1]), lanes)
-        for slot, start in enumerate(choice.kernel.offsets(site)):
+        for slot, start in enumerate(starts):
             operand, type_ = site.data[slot], site.in_types[slot]
             width = int(type_.shape[1])
             maker = makers.get(operand)
@@ -211,18 +214,7 @@ def _write_output(name: str, value: str, state: Layouts) -> None:
     type_ = state.types[value].bind({BATCH: state.emit.batch})
     size = type_.elements()
     result = View(Buffer(name, type_.nbytes(), "output"), PLAIN, size, size // max(state.emit.batch, 1))
-    if type_.dtype != "float32":
-        state.steps.append(PythonStep(value, _same, ((source, type_),), (), ((result, type_),), True))
-    elif source.layout == PLAIN:
-        spec = KernelSpec("nbcnn.kernels.cpu.code.layout:make_copy", (), f"f32_copy__{state.emit.target.isa}")
-        args = (source.address, result.address, 1, size, size, size)
-        state.steps.append(Step(value, spec, args, nbytes=8 * size, conversion=True))
-    else:
-        state.steps += convert.convert(value, source, result, state.emit)
-
-
-def _same(array: np.ndarray) -> tuple[np.ndarray]:
-    return (array,)
+    state.steps += state.emit.backend.convert(value, source, result, state.types[value], state.emit)
 
 
 def values_of(state: Layouts) -> Mapping[str, View]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nbcnn.kernels.base import AnyStep, PythonStep, Step, StripStep
+from nbcnn.kernels.base import AnyStep, DeviceStep, PythonStep, Step, StripStep
 from nbcnn.runtime import driver
 from nbcnn.runtime.program import ROW, Context
 
@@ -34,7 +34,7 @@ def rows_of(steps: tuple[AnyStep, ...]) -> list[Row]:
     for index, step in enumerate(steps):
         if isinstance(step, PythonStep):
             found.append(Row(index, step.site, "reference", not step.conversion, 0, 0))
-        elif isinstance(step, Step):
+        elif isinstance(step, Step | DeviceStep):
             work = step.kernel.name, not step.conversion, step.macs, step.nbytes
             found.append(Row(index, step.site, *work))
         else:

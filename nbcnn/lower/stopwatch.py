@@ -141,9 +141,8 @@ def _views(site: Site, kernel: Kernel, emit: Emit) -> tuple[tuple[View, ...], tu
 
 def view(name: str, type_: TensorType, layout: Layout, emit: Emit, purpose: str) -> View:
     """A value in a buffer of its own."""
-    lanes, size = emit.target.lanes, type_.elements(emit.batch)
-    buffer = Buffer(name, convert.nbytes(layout, lanes, emit.batch, size), purpose=purpose)
-    return convert.view_of(buffer, layout, lanes, size // emit.batch)
+    buffer = Buffer(name, convert.nbytes(layout, emit.target, emit.batch, type_), purpose=purpose)
+    return convert.view_of(buffer, layout, emit.target, type_.elements(emit.batch) // emit.batch)
 
 
 def shared_memory(groups: list[list[Step]], shift: int = 0) -> tuple[dict[Buffer, int], int]:

@@ -53,7 +53,7 @@ def _buffer(chain: Chain, index: int, emit: Emit) -> View:
     """The strip of a value between two sites, of one part."""
     site, rows = chain.choices[index].site, chain.rooms[index]
     layout = nhwc(site.out_types[0])
-    whole = convert.view_of(Buffer(site.outputs[0], 0), layout, emit.target.lanes, 0)
+    whole = convert.view_of(Buffer(site.outputs[0], 0), layout, emit.target, 0)
     floats = rows * _row(whole)
     return replace(
         whole, buffer=Buffer(site.outputs[0], F32 * floats, purpose="scratch"), image_stride=floats

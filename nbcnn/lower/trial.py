@@ -14,10 +14,12 @@ import json
 import math
 import platform
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 
 import numpy as np
 
 from nbcnn.kernels.base import Emit, Kernel, Site, Store
+from nbcnn.kernels.cpu import backend
 from nbcnn.lower.select import Candidate, Contest, Offer, of_channels
 from nbcnn.lower.stopwatch import PLACES, Progress, Times, steps_of, timed
 from nbcnn.options import CompileOptions
@@ -45,7 +47,7 @@ def measure(
     if not rivals:
         return contests
     leading = contests[next(iter(rivals))].site.out_types[0].shape[0]  # that of all sites with kernels
-    emit = Emit(leading if isinstance(leading, int) else 1, target, options, Store())
+    emit = Emit(leading if isinstance(leading, int) else 1, target, options, Store(), backend())
     keys = _keys([(contests[i].site, kernels) for i, kernels in rivals.items()], emit)
     times: dict[str, list[Times]] = {}
     waiting = set()
@@ -127,7 +129,7 @@ class _Unpacked(Store):
 
 def _keys(sites: list[tuple[Site, tuple[Kernel, ...]]], emit: Emit) -> list[str]:
     """A digest for each site and its kernels of everything that their times depend on."""
-    emit = Emit(emit.batch, emit.target, emit.options, _Unpacked())
+    emit = replace(emit, store=_Unpacked())
     machine = (emit.target, emit.options.threads, platform.node())
     codes: dict[codecache.KernelSpec, str] = {}
     known: dict[Hashable, str] = {}

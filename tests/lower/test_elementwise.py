@@ -12,7 +12,7 @@ from strategies import Builder
 import nbcnn
 from nbcnn import ops, reference
 from nbcnn.ir import Graph, Node, Op, TensorType, Weight
-from nbcnn.kernels.cpu.activation_ids import BINARIES
+from nbcnn.kernels.activation_ids import BINARIES
 from nbcnn.lower.build import compile_graph
 from nbcnn.ops.activation import Activation, Relu, Relu6, Silu
 from nbcnn.ops.arithmetic import Add, Mul

@@ -20,7 +20,7 @@ from nbcnn.ir import Graph, TensorType
 from nbcnn.ir.types import Dim
 from nbcnn.ir.weight import Sparsity
 from nbcnn.kernels.base import Address, Emit, Kernel, Site, Store, View
-from nbcnn.kernels.cpu import kernels, sparse
+from nbcnn.kernels.cpu import backend, kernels, sparse
 from nbcnn.kernels.cpu.sparse import SparseConv
 from nbcnn.lower import stopwatch, trial
 from nbcnn.lower.model import Model
@@ -309,7 +309,7 @@ def test_a_batch_that_is_a_number(timed, monkeypatch) -> None:
 def test_operands_lie_apart_from_what_is_written() -> None:
     """Trials share one memory: no step of any writes into the operands."""
     target, options = detect(), CompileOptions(threads=1)
-    emit = Emit(1, target, options, Store())
+    emit = Emit(1, target, options, Store(), backend())
     contests = rivals(network())
     tried = [(contests[i].site, k) for i, ks in trial._rivals(contests, target, False).items() for k in ks]
     groups = [stopwatch.steps_of(site, kernel, emit) for site, kernel in tried]

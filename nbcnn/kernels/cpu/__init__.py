@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib import import_module
 
-from nbcnn.kernels.base import Kernel
+from nbcnn.kernels.base import Backend, Kernel
 
 KERNELS = (
     "depthwise:Depthwise",
@@ -66,3 +66,11 @@ def kernels() -> tuple[Kernel, ...]:
         module, name = entry.split(":")
         found.append(getattr(import_module(f"{__name__}.{module}"), name)())
     return tuple(found)
+
+
+@cache
+def backend() -> Backend:
+    """The CPU as lowering sees it."""
+    from nbcnn.kernels.cpu import convert
+
+    return Backend(kernels, convert.view_of, convert.nbytes, convert.convert)

@@ -17,11 +17,12 @@ import math
 from dataclasses import replace
 
 from nbcnn.ir.graph import Node
+from nbcnn.kernels import epilogue
 from nbcnn.kernels.base import F32, Emit, Kernel, Layout, Rowwise, Site, Step, View, nhwc
-from nbcnn.kernels.cpu import epilogue, packing
-from nbcnn.kernels.cpu.epilogue import Epilogue
+from nbcnn.kernels.cpu import packing
 from nbcnn.kernels.cpu.product import Extent, Filters, Product, Rows, product_step
 from nbcnn.kernels.cpu.tiles import choose_share, choose_tile
+from nbcnn.kernels.epilogue import Epilogue
 from nbcnn.kernels.rows import Walk
 from nbcnn.ops.conv import CONVS, Conv
 from nbcnn.options import CompileOptions

@@ -16,11 +16,12 @@ from itertools import groupby, product
 import numpy as np
 
 from nbcnn.ir.graph import Node
+from nbcnn.kernels import epilogue
 from nbcnn.kernels.base import F32, Emit, Kernel, Site, Step, Store, View
-from nbcnn.kernels.cpu import epilogue, packing
-from nbcnn.kernels.cpu.epilogue import Epilogue
+from nbcnn.kernels.cpu import packing
 from nbcnn.kernels.cpu.product import MACS, Filters, Rows, product_step
 from nbcnn.kernels.cpu.tiles import choose_tile
+from nbcnn.kernels.epilogue import Epilogue
 from nbcnn.ops.conv_transpose import TRANSPOSED, ConvTranspose
 from nbcnn.options import CompileOptions
 from nbcnn.target import Target

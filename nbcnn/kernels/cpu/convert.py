@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from nbcnn.kernels.base import F32, Arg, Buffer, Emit, Layout, Step, View, round_up
+import numpy as np
+
+from nbcnn.ir.types import BATCH, TensorType
+from nbcnn.kernels.base import F32, PLAIN, Arg, Buffer, Emit, Layout, PythonStep, Step, View, round_up
 from nbcnn.runtime.codecache import KernelSpec
+from nbcnn.target import Target
 
 
-def view_of(buffer: Buffer, layout: Layout, lanes: int, elements: int) -> View:
+def view_of(buffer: Buffer, layout: Layout, target: Target, elements: int) -> View:
     """A view of a whole buffer; ``elements`` per image are needed for plain layouts only."""
+    lanes = target.lanes
     if layout.kind == "plain":
         return View(buffer, layout, elements, elements)
     c, h, w = layout.image  # type: ignore[misc]
@@ -21,15 +26,25 @@ def view_of(buffer: Buffer, layout: Layout, lanes: int, elements: int) -> View:
     return View(buffer, layout, pitch, h * w * pitch)
 
 
-def nbytes(layout: Layout, lanes: int, batch: int, elements: int) -> int:
-    """Bytes of a value in ``layout``; ``elements`` is its size at this batch for plain layouts."""
+def nbytes(layout: Layout, target: Target, batch: int, type_: TensorType) -> int:
+    """Bytes of a value of ``type_`` in ``layout``."""
     if layout.kind == "plain":
-        return elements * F32
-    return batch * view_of(Buffer("", 0), layout, lanes, 0).image_stride * F32
+        return type_.nbytes(batch)
+    return batch * view_of(Buffer("", 0), layout, target, 0).image_stride * F32
 
 
-def convert(site: str, source: View, target: View, emit: Emit) -> list[Step]:
-    """Steps that copy a value from ``source`` into ``target``, whose layout differs."""
+def convert(
+    site: str, source: View, target: View, type_: TensorType, emit: Emit
+) -> list[Step] | list[PythonStep]:
+    """Steps that copy a value from ``source`` into ``target``, whose layout differs unless both are plain."""
+    if type_.dtype != "float32":
+        bound = type_.bind({BATCH: emit.batch})
+        return [PythonStep(site, _same, ((source, bound),), (), ((target, bound),), True)]
+    if source.layout == target.layout == PLAIN:
+        size = type_.elements(emit.batch)
+        spec = KernelSpec("nbcnn.kernels.cpu.code.layout:make_copy", (), f"f32_copy__{emit.target.isa}")
+        args = (source.address, target.address, 1, size, size, size)
+        return [Step(site, spec, args, nbytes=2 * F32 * size, conversion=True)]
     image = target.layout.image or source.layout.image
     by_pixel = [v.layout.kind in ("nhwc", "halo") for v in (source, target)]
     assert image and by_pixel != [True, True], f"{source.layout} to {target.layout} goes through plain"
@@ -59,6 +74,10 @@ def convert(site: str, source: View, target: View, emit: Emit) -> list[Step]:
         f"nbcnn.kernels.cpu.code.layout:make_{name}", (("LANES", lanes),), f"f32_{name}__{emit.target.isa}"
     )
     return [Step(site, spec, args, nbytes=8 * batch * c * h * w, conversion=True)]
+
+
+def _same(array: np.ndarray) -> tuple[np.ndarray]:
+    return (array,)
 
 
 def plane_pitch(view: View, pixels: int) -> int:

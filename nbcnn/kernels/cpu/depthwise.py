@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nbcnn.ir.weight import Weight
+from nbcnn.kernels import epilogue
 from nbcnn.kernels.base import F32, Emit, Kernel, Rowwise, Site, Step, Store, View, round_up
-from nbcnn.kernels.cpu import epilogue, estimates, packing
+from nbcnn.kernels.cpu import estimates, packing
 from nbcnn.kernels.cpu.conv import convolution, matched, rows_of
 from nbcnn.kernels.rows import Walk
 from nbcnn.ops.conv import Conv

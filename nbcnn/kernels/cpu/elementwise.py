@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nbcnn.ir.types import TensorType
+from nbcnn.kernels import epilogue
+from nbcnn.kernels.activation_ids import BINARIES
 from nbcnn.kernels.base import PLAIN, Address, Emit, Kernel, Layout, Site, Step, View, nhwc, round_up
-from nbcnn.kernels.cpu import epilogue, estimates
-from nbcnn.kernels.cpu.activation_ids import BINARIES
-from nbcnn.kernels.cpu.epilogue import Epilogue
+from nbcnn.kernels.cpu import estimates
+from nbcnn.kernels.epilogue import Epilogue
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target

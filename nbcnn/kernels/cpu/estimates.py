@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from nbcnn.ir.types import TensorType
 from nbcnn.kernels.base import F32, nhwc, round_up
-from nbcnn.kernels.cpu.epilogue import Epilogue
+from nbcnn.kernels.epilogue import Epilogue
 from nbcnn.target import Target
 
 CALL = 0.3e-6

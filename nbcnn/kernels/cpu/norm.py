@@ -8,6 +8,7 @@ import numpy as np
 
 from nbcnn.ir.graph import Node
 from nbcnn.ir.weight import Weight
+from nbcnn.kernels import epilogue
 from nbcnn.kernels.base import (
     F32,
     PLAIN,
@@ -23,8 +24,8 @@ from nbcnn.kernels.base import (
     nhwc,
     round_up,
 )
-from nbcnn.kernels.cpu import epilogue, estimates, packing
-from nbcnn.kernels.cpu.epilogue import Epilogue
+from nbcnn.kernels.cpu import estimates, packing
+from nbcnn.kernels.epilogue import Epilogue
 from nbcnn.ops.group_norm import GroupNorm, InstanceNorm
 from nbcnn.ops.layer_norm import LayerNorm, RmsNorm
 from nbcnn.ops.lrn import Lrn

@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 
 from nbcnn.ir.weight import Weight
+from nbcnn.kernels import epilogue
 from nbcnn.kernels.base import (
     F32,
     Address,
@@ -23,7 +24,7 @@ from nbcnn.kernels.base import (
     View,
     planes,
 )
-from nbcnn.kernels.cpu import epilogue, packing
+from nbcnn.kernels.cpu import packing
 from nbcnn.kernels.cpu.conv import convolution, matched
 from nbcnn.kernels.cpu.walk import DIRECT, SHIFT, Walk
 from nbcnn.options import CompileOptions

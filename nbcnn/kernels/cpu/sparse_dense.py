@@ -7,8 +7,9 @@ from functools import cache
 import numpy as np
 
 from nbcnn.ir.weight import Weight
+from nbcnn.kernels import epilogue
 from nbcnn.kernels.base import F32, Arg, Emit, Kernel, Layout, Site, Step, Store, View
-from nbcnn.kernels.cpu import epilogue, packing
+from nbcnn.kernels.cpu import packing
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target

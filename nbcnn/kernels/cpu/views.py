@@ -62,8 +62,7 @@ class Concat(Kernel):
     def cost(self, site: Site, target: Target) -> float:
         return estimates.streamed((*site.in_types, *site.out_types), target, near=5.3e-12)
 
-    def offsets(self, site: Site) -> tuple[int, ...]:
-        """The first channel of each operand in an NHWC output; none where another axis is joined."""
+    def slots(self, site: Site) -> tuple[int, ...]:
         return _starts(site.in_types, 1) if nhwc(site.out_types[0]).image and _axis(site) == 1 else ()
 
     def accepts(self, site: Site, slot: int, layout: Layout) -> bool:

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from nbcnn.ir.weight import Weight
+from nbcnn.kernels import epilogue
 from nbcnn.kernels.base import (
     F32,
     Address,
@@ -26,7 +27,7 @@ from nbcnn.kernels.base import (
     empty_aligned,
     round_up,
 )
-from nbcnn.kernels.cpu import epilogue, estimates, packing
+from nbcnn.kernels.cpu import estimates, packing
 from nbcnn.kernels.cpu.tiles import choose_tile
 from nbcnn.kernels.cpu.toom_cook import Algorithm
 from nbcnn.ops.conv2d import Conv2d

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nbcnn.kernels.cuda.maps import Im2col, Tiled
 from nbcnn.kernels.cuda.shapes import KINDS, Config, ConvMma, ConvWgmma, Depthwise, SplitReduce
+from nbcnn.runtime.cuda.launcher import Launch
+from nbcnn.runtime.cuda.maps import Im2col, Tiled
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,6 @@ class Conv:
         return self.n * self.p * self.q
 
 
-@dataclass(frozen=True)
-class Launch:
-    """A kernel's grid and its arguments in the order of ``config.params``; a map stands for itself."""
-
-    config: Config
-    grid: tuple[int, int, int]
-    args: tuple[Any, ...]
-
-
 def magic(divisor: int) -> tuple[int, int]:
     """``(multiplier, shift)`` with ``n // divisor == (n * multiplier >> 32) >> shift`` for n < 2^31.
 
@@ -77,13 +69,14 @@ def magic(divisor: int) -> tuple[int, int]:
 def launch(
     config: Config,
     conv: Conv,
-    address: Mapping[str, int],
+    address: Mapping[str, Any],
     *,
     floats: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0),
     splits: int = 1,
     multiprocessors: int = 132,
 ) -> Launch:
-    """The launch of ``config`` for ``conv``; ``address`` gives device addresses by parameter name.
+    """The launch of ``config`` for ``conv``; ``address`` gives device addresses by parameter name,
+    or what stands for them until there is a device.
 
     ``floats``: the activation's a and b, the scales of an s8 residual and result. ``splits`` divides the
     sum of a ``split`` kernel, whose result (``out``; ``partial`` for the reduction) is float32

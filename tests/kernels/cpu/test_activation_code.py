@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from activation_formulas import CASES, SCALED, A, B
 
-from nbcnn.kernels.cpu.activation_ids import ACTIVATIONS
+from nbcnn.kernels.activation_ids import ACTIVATIONS
 from nbcnn.kernels.cpu.code.activations import activate
 from nbcnn.kernels.cpu.code.simd import vload, vstore
 

@@ -11,7 +11,7 @@ import pytest
 from activation_formulas import CASES, A, B
 from code_harness import EPS, Slot, assert_within, bits, kernel, random, run, up
 
-from nbcnn.kernels.cpu.activation_ids import ACTIVATIONS
+from nbcnn.kernels.activation_ids import ACTIVATIONS
 
 lanes = pytest.mark.parametrize("lanes", [16, 8, 4])
 

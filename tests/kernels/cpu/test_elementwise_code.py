@@ -7,7 +7,7 @@ import pytest
 from activation_formulas import CASES, SCALED, A, B
 from code_harness import EPS, Slot, assert_within, bits, kernel, random, run, up
 
-from nbcnn.kernels.cpu.activation_ids import ACTIVATIONS, BINARIES
+from nbcnn.kernels.activation_ids import ACTIVATIONS, BINARIES
 
 lanes = pytest.mark.parametrize("lanes", [16, 8, 4])
 

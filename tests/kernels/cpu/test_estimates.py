@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from nbcnn.ir import TensorType
+from nbcnn.kernels.activation_ids import ACTIVATIONS
 from nbcnn.kernels.cpu import estimates
-from nbcnn.kernels.cpu.activation_ids import ACTIVATIONS
-from nbcnn.kernels.cpu.epilogue import Epilogue
+from nbcnn.kernels.epilogue import Epilogue
 from nbcnn.target import detect
 
 TARGET = replace(detect(), lanes=16, l2=1 << 20)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from activation_formulas import CASES, A, B
 
-from nbcnn.kernels.cpu.activation_ids import ACTIVATIONS
+from nbcnn.kernels.activation_ids import ACTIVATIONS
 from nbcnn.kernels.cpu.code import igemm
 
 

@@ -15,9 +15,9 @@ from code_harness import EPS, POISON, Slot, assert_within, bits, kernel, random,
 from llvmlite import ir
 
 from nbcnn.ir import Weight
+from nbcnn.kernels.activation_ids import ACTIVATIONS
 from nbcnn.kernels.base import Store, empty_aligned
 from nbcnn.kernels.cpu import packing, winograd
-from nbcnn.kernels.cpu.activation_ids import ACTIVATIONS
 from nbcnn.kernels.cpu.code.emit import V
 from nbcnn.kernels.cpu.code.winograd_transform import combined
 from nbcnn.kernels.cpu.toom_cook import algorithm

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbcnn.kernels.cuda.code.ptx import OPS
-from nbcnn.runtime.ptx import Op, codes
+from nbcnn.runtime.cuda.ptx import Op, codes
 
 IMMEDIATES = {
     "bar_sync": (1, 64),

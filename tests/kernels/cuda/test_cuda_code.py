@@ -23,8 +23,8 @@ from nbcnn.kernels.cuda.shapes import (
     Epilogue,
     SplitReduce,
 )
-from nbcnn.runtime import cubin
-from nbcnn.runtime.ptx import Op
+from nbcnn.runtime.cuda import cubin
+from nbcnn.runtime.cuda.ptx import Op
 
 pytestmark = pytest.mark.skipif(
     find_spec("numba_cuda") is None, reason="needs numba-cuda: pip install nbcnn[cuda]"

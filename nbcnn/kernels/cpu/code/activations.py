@@ -25,7 +25,7 @@ from numba.core import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
-from nbcnn.kernels.cpu.activation_ids import ACTIVATIONS
+from nbcnn.kernels.activation_ids import ACTIVATIONS
 from nbcnn.kernels.cpu.code import emit
 from nbcnn.kernels.cpu.code.elementary import exp, exp_near, expm1, log
 from nbcnn.kernels.cpu.code.emit import V

@@ -34,7 +34,7 @@ from typing import Any
 from numba.core import types
 from numba.extending import intrinsic
 
-from nbcnn.kernels.cpu.activation_ids import BINARIES
+from nbcnn.kernels.activation_ids import BINARIES
 from nbcnn.kernels.cpu.code import emit
 from nbcnn.kernels.cpu.code.activations import activate, emit_activation
 from nbcnn.kernels.cpu.code.emit import V

@@ -6,7 +6,7 @@ branch only where a whole warp agrees. Names follow PTX with dots turned into un
 
 from __future__ import annotations
 
-from nbcnn.runtime.ptx import Op, Table
+from nbcnn.runtime.cuda.ptx import Op, Table
 
 
 def _register(name: str) -> Op:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nbcnn.kernels.cuda.maps import Im2col, Tiled
-from nbcnn.runtime.ptx import Op, Table, codes, groups
+from nbcnn.runtime.cuda.maps import Im2col, Tiled
+from nbcnn.runtime.cuda.ptx import Op, Table, codes, groups
 
 from . import tensor_maps
 from .instructions import INSTRUCTIONS
@@ -59,7 +59,7 @@ def _call(name: str, spec: Op, imms: tuple, args: tuple) -> Any:
 
 
 def bind(table: Table) -> Any:
-    """What `nbcnn.runtime.cuda_jit.bind` gives, on arrays."""
+    """What `nbcnn.runtime.cuda.jit.bind` gives, on arrays."""
     space = SimpleNamespace(**{code: _converter(code) for code in ("u16", "u32", "i32", "u64")})
     for name, entry in table.items():
         setattr(space, name, _operation(name, entry))

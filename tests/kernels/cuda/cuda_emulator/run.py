@@ -7,7 +7,7 @@ from importlib import import_module
 from itertools import product
 from typing import Any
 
-from nbcnn.kernels.cuda.problem import Launch
+from nbcnn.runtime.cuda.launcher import Launch
 
 from .bind import bind
 from .machine import Block, Timing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nbcnn.kernels.cuda.maps import Im2col, Tiled
+from nbcnn.runtime.cuda.maps import Im2col, Tiled
 
 from .memory import Device, Memory
 

@@ -18,8 +18,8 @@ from numba.cuda.datamodel import models
 from numba.cuda.extending import intrinsic, register_model
 
 from nbcnn.errors import NbcnnError
-from nbcnn.runtime.cuda_emit import I32, I64, MAP_BYTES, TYPES, Emitter, emit
-from nbcnn.runtime.ptx import Op, Table, codes, groups
+from nbcnn.runtime.cuda.emit import I32, I64, MAP_BYTES, TYPES, Emitter, emit
+from nbcnn.runtime.cuda.ptx import Op, Table, codes, groups
 
 
 class TensorMap(types.Type):

@@ -7,7 +7,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from nbcnn.runtime.ptx import Op, Table, codes
+from nbcnn.runtime.cuda.ptx import Op, Table, codes
 
 I16, I32, I64 = (ir.IntType(n) for n in (16, 32, 64))
 F32 = ir.FloatType()

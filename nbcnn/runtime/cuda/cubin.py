@@ -22,13 +22,13 @@ from nbcnn.runtime import sources, store
 from nbcnn.runtime.forks import ForkSafeLock
 
 _TOOLS = ("numba-cuda", "numba", "llvmlite", "nvidia-nvvm", "nvidia-nvjitlink")
-_COMPILER = ("nbcnn.runtime.cubin", "nbcnn.runtime.cuda_jit")  # and what they import
+_COMPILER = ("nbcnn.runtime.cuda.cubin", "nbcnn.runtime.cuda.jit")  # and what they import
 
 
 class Config(Protocol):
     """What a kernel is built from: a frozen dataclass, whose ``repr`` tells it from all others.
 
-    ``factory`` is ``"module:function"``; ``params`` are names and type codes (`nbcnn.runtime.ptx`);
+    ``factory`` is ``"module:function"``; ``params`` are names and type codes (`nbcnn.runtime.cuda.ptx`);
     ``threads`` a block has, ``blocks`` of which fit on a multiprocessor, each with ``smem`` bytes of
     dynamic shared memory.
     """
@@ -119,14 +119,14 @@ def build(config: Config, capability: tuple[int, int]) -> Cubin:
         major, minor = capability
         raise NbcnnError(f"kernel {config.name} does not run on compute capability {major}.{minor}")
     try:
-        from nbcnn.runtime import cuda_jit  # imports Numba and numba-cuda
+        from nbcnn.runtime.cuda import jit  # imports Numba and numba-cuda
     except ImportError as error:
         raise NbcnnError(f"building CUDA kernels needs nbcnn[cuda]: {error}") from error
     module, _, function = config.factory.partition(":")
     make = getattr(import_module(module), function)
     arch = architecture(capability)
     suffix = arch.lstrip("sm_0123456789")
-    code = cuda_jit.compile_lto(make, config, (*capability, suffix), [c for _, c in config.params])
+    code = jit.compile_lto(make, config, (*capability, suffix), [c for _, c in config.params])
     return _link(code, config.name, arch)
 
 

@@ -9,8 +9,9 @@ from importlib.util import find_spec
 import pytest
 
 from nbcnn.errors import NbcnnError
-from nbcnn.runtime import cubin, sources
-from nbcnn.runtime.ptx import codes, groups
+from nbcnn.runtime import sources
+from nbcnn.runtime.cuda import cubin
+from nbcnn.runtime.cuda.ptx import codes, groups
 
 LOG = """ptxas info    : 0 bytes gmem
 ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized
@@ -23,7 +24,7 @@ ptxas info    : Used 168 registers, used 2 barriers, 32 bytes cumulative stack s
 CHILD = """
 import sys
 from nbcnn.kernels.cuda.configs import CONFIGS
-from nbcnn.runtime import cubin
+from nbcnn.runtime.cuda import cubin
 cubin.build = None
 made = cubin.load(CONFIGS["f16_depthwise_3x3s1_w4__sm80"], (9, 0))
 print(made.code, {"numba", "llvmlite", "cuda"} & set(sys.modules))
@@ -133,8 +134,8 @@ def test_refuses_a_gpu_that_lacks_the_instructions() -> None:
 
 
 def test_without_the_compiler_says_what_to_install(monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "nbcnn.runtime.cuda_jit", None)
-    monkeypatch.delattr("nbcnn.runtime.cuda_jit", raising=False)
+    monkeypatch.setitem(sys.modules, "nbcnn.runtime.cuda.jit", None)
+    monkeypatch.delattr("nbcnn.runtime.cuda.jit", raising=False)
     with pytest.raises(NbcnnError, match=r"needs nbcnn\[cuda\]"):
         cubin.build(Tiny(), (8, 0))
 

@@ -1,7 +1,7 @@
 """A PTX instruction as data: what a device function is to a back end, which may compile it or emulate it.
 
 A kernel is written once, as ``make(bind, config)``: ``bind`` turns a table of instructions into a
-namespace whose members the kernel calls. `nbcnn.runtime.cuda_jit` binds to Numba intrinsics; the
+namespace whose members the kernel calls. `nbcnn.runtime.cuda.jit` binds to Numba intrinsics; the
 tests' emulator binds to Python functions on the 32 lanes of a warp. Neither the tables nor the
 kernels import Numba.
 """
