@@ -55,13 +55,15 @@ STORED = {"float32": "f32", "3xtf32": "f32", "tf32": "f32", "float16": "f16", "b
 class CudaTarget:
     """What kernels for a GPU may assume; ``shared_memory`` is what a block may have, in bytes.
 
-    Images lie as pixels of whole vectors of 16 bytes, in the ``kind`` that the ``precision`` asks for.
+    ``threads`` is the most that a block of a plain kernel has (few in the simulator). Images lie as pixels of
+    whole vectors of 16 bytes, in the ``kind`` that the ``precision`` asks for.
     """
 
     name: str
     capability: tuple[int, int]
     multiprocessors: int
     shared_memory: int
+    threads: int = 256
     precision: str = "float32"
 
     @property

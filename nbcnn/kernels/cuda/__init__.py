@@ -5,3 +5,23 @@ proved by an emulator (tests/kernels/cuda): `shapes` and `configs` say what ther
 `packing` are the host's side. ``simt`` holds plain Numba kernels for everything else, which run in Numba's
 simulator too.
 """
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+
+from nbcnn.kernels.base import Kernel
+
+KERNELS: tuple[str, ...] = ()
+"""``module:Class`` below this package; of kernels that can serve a site the cheapest is taken."""
+
+
+@cache
+def kernels() -> tuple[Kernel, ...]:
+    """One instance of every kernel record."""
+    found = []
+    for entry in KERNELS:
+        module, name = entry.split(":")
+        found.append(getattr(import_module(f"{__name__}.{module}"), name)())
+    return tuple(found)

@@ -1,0 +1,55 @@
+"""What the records of CUDA kernels share: their base class, and steps of plain kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbcnn.kernels.base import DeviceArg, DeviceStep, Kernel, round_up
+from nbcnn.runtime.cuda.simt import Simt
+from nbcnn.target import CudaTarget
+
+CODE = "nbcnn.kernels.cuda.simt"
+
+BLOCKS = 8
+"""Blocks of a plain kernel on one multiprocessor; each thread then takes every so many elements."""
+
+
+class CudaKernel(Kernel[CudaTarget]):
+    """A kernel of the CUDA target."""
+
+
+def plain_step(
+    site: str,
+    kernel: Simt,
+    target: CudaTarget,
+    total: int,
+    args: tuple[DeviceArg, ...],
+    *,
+    macs: int = 0,
+    nbytes: int = 0,
+    conversion: bool = False,
+) -> DeviceStep:
+    """A launch of ``kernel``, whose threads share ``total`` units of work in a grid-stride loop."""
+    blocks = min(-(-total // kernel.threads), BLOCKS * target.multiprocessors)
+    return DeviceStep(site, kernel, (max(blocks, 1), 1, 1), args, macs, nbytes, conversion)
+
+
+def simt(
+    module: str,
+    function: str,
+    label: str,
+    params: tuple[tuple[str, str], ...],
+    target: CudaTarget,
+    **constants: Any,
+) -> Simt:
+    """The plain kernel ``module:function`` of `nbcnn.kernels.cuda.simt` for ``constants``.
+
+    ``label`` names it, for example ``f16_max_pool``: different constants need different labels.
+    """
+    name = f"{label}__simt"
+    return Simt(name, f"{CODE}.{module}:{function}", tuple(sorted(constants.items())), params, target.threads)
+
+
+def pixel_pitch(channels: int, target: CudaTarget) -> int:
+    """Elements from pixel to pixel: channels in whole vectors."""
+    return round_up(channels, target.lanes)
