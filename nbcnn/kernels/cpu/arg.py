@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from nbcnn.kernels.base import PLAIN, Emit, Kernel, Layout, Site, Step, View, nhwc
-from nbcnn.kernels.cpu.moves import Axis
 from nbcnn.kernels.cpu.reduce import loops_of
+from nbcnn.kernels.orders import Axis
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nbcnn.kernels import orders
 from nbcnn.kernels.base import PLAIN, Emit, Kernel, Layout, Site, Step, View, nhwc
 from nbcnn.kernels.cpu import moves
 from nbcnn.options import CompileOptions
@@ -23,7 +24,7 @@ class DepthSpace(Kernel):
     def reads(self, site: Site) -> tuple[Layout, ...]:
         """Pixels; whole channels where there would be few of them on one side: those are moved faster."""
         types = (*site.in_types, *site.out_types)
-        few = min(int(t.shape[1]) for t in types) < moves.FEW_CHANNELS
+        few = min(int(t.shape[1]) for t in types) < orders.FEW_CHANNELS
         return (PLAIN if few else nhwc(site.in_types[0]),)
 
     def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
@@ -37,11 +38,11 @@ class DepthSpace(Kernel):
         b, mode = site.op.blocksize, site.op.mode  # type: ignore[attr-defined]
         # The indices of a point: channel c, block (i, j), place (u, v) in the block.
         shape = (b, b, c, h // b, w // b) if mode == "DCR" else (c, b, b, h // b, w // b)
-        depth, space = moves.axes_of(deep, shape), moves.axes_of(wide, (c, h // b, b, w // b, b))
+        depth, space = orders.axes_of(deep, shape), orders.axes_of(wide, (c, h // b, b, w // b, b))
         assert depth is not None and space is not None
         order = (2, 3, 0, 4, 1) if mode == "DCR" else (0, 3, 1, 4, 2)
         depth = [depth[k] for k in order]
         a, z = (depth, space) if to_space else (space, depth)
-        axes = moves.matched(a, z, emit.batch, (source.image_stride, target.image_stride))
+        axes = orders.matched(a, z, emit.batch, (source.image_stride, target.image_stride))
         assert axes is not None
         return moves.move(site.name, source, target, axes, emit)

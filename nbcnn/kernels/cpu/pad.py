@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from nbcnn.kernels import orders
 from nbcnn.kernels.base import Buffer, Emit, Kernel, Layout, Site, Step, View, nhwc
 from nbcnn.kernels.cpu import moves
-from nbcnn.kernels.cpu.moves import Axis
 from nbcnn.kernels.cpu.resample import Taps, resample
+from nbcnn.kernels.orders import Axis
 from nbcnn.ops.pad import Pad as Op
 from nbcnn.options import CompileOptions
 from nbcnn.target import Target
@@ -57,15 +58,15 @@ class PadAround(Kernel):
         return site.out_types[0].elements() * 2e-10
 
     def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
-        return moves.ordinary(site.in_types[0], layout)
+        return orders.ordinary(site.in_types[0], layout)
 
     def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
-        return (moves.layout_for(site.out_types[0], ins),)
+        return (orders.layout_for(site.out_types[0], ins),)
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (source,), (target,), op = ins, outs, site.op
         shapes = [t.extents()[1:] for t in (site.in_types[0], site.out_types[0])]
-        a, b = (moves.axes_of(view, shape) for view, shape in zip((source, target), shapes, strict=True))
+        a, b = (orders.axes_of(view, shape) for view, shape in zip((source, target), shapes, strict=True))
         assert a is not None and b is not None
         value = op.value  # type: ignore[attr-defined]
         constant = emit.store.get(("tables", "value", value), lambda: np.array([value], np.float32))
@@ -73,9 +74,9 @@ class PadAround(Kernel):
         everywhere = [Axis(emit.batch, 0, target.image_stride), *(Axis(n, 0, t) for s in b for n, t in s)]
         inside, offset = b, 0
         for axis, (before, _) in op.around(site.in_types[0]).items():  # type: ignore[attr-defined]
-            inside, further = moves.part(inside, axis - 1, before, shapes[0][axis - 1])
+            inside, further = orders.part(inside, axis - 1, before, shapes[0][axis - 1])
             offset += further
-        axes = moves.matched(a, inside, emit.batch, (source.image_stride, target.image_stride))
+        axes = orders.matched(a, inside, emit.batch, (source.image_stride, target.image_stride))
         assert axes is not None
         return [
             *moves.move(site.name, fill, target, everywhere, emit),

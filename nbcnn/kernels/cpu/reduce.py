@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 from nbcnn.ir.types import TensorType
+from nbcnn.kernels import orders
 from nbcnn.kernels.base import F32, PLAIN, Emit, Float, Kernel, Layout, Site, Step, View, round_up
-from nbcnn.kernels.cpu import moves
-from nbcnn.kernels.cpu.moves import Axis
+from nbcnn.kernels.orders import Axis
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
@@ -48,7 +48,7 @@ class Reduce(Kernel):
         (x,) = site.in_types
         if 0 in site.op.along(x):  # type: ignore[attr-defined]
             return "it reduces the batch"
-        view = moves.nominal(PLAIN, x)
+        view = orders.nominal(PLAIN, x)
         loops = loops_of(x, site.op.along(x), view, view, 1)  # type: ignore[attr-defined]
         return None if len(loops.reduced) <= 2 else "it reduces too many separate axes"
 
@@ -56,13 +56,13 @@ class Reduce(Kernel):
         return site.in_types[0].elements() * 1e-10
 
     def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
-        return moves.ordinary(site.in_types[0], layout)
+        return orders.ordinary(site.in_types[0], layout)
 
     def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
         """As the operand lies while channels stay; what has lost them is compact in its plain order."""
         channels_stay = 1 not in site.op.along(site.in_types[0])  # type: ignore[attr-defined]
         plain = ins[0] == PLAIN or not channels_stay
-        return (PLAIN,) if plain else (moves.layout_for(site.out_types[0], ins),)
+        return (PLAIN,) if plain else (orders.layout_for(site.out_types[0], ins),)
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (source,), (target,), lanes = ins, outs, emit.target.lanes
@@ -97,15 +97,15 @@ def loops_of(x: TensorType, along: tuple[int, ...], source: View, target: View, 
     """The loops of a reduction of ``x`` along these axes."""
     gone = [a - 1 for a in along if a]
     shape = x.extents()[1:]
-    a = moves.axes_of(source, shape)
-    b = moves.axes_of(target, [1 if i in gone else n for i, n in enumerate(shape)])
+    a = orders.axes_of(source, shape)
+    b = orders.axes_of(target, [1 if i in gone else n for i, n in enumerate(shape)])
     assert a is not None and b is not None
     stays = [[] if i in gone else strides for i, strides in enumerate(a)]
-    kept = moves.matched(stays, b, batch, (source.image_stride, target.image_stride))
+    kept = orders.matched(stays, b, batch, (source.image_stride, target.image_stride))
     assert kept is not None
-    kept = moves.merged(kept)
+    kept = orders.merged(kept)
     # What is reduced has no place in the target: the order of the source stands for it.
-    reduced = moves.merged(Axis(n, s, s) for i in gone for n, s in a[i])
+    reduced = orders.merged(Axis(n, s, s) for i in gone for n, s in a[i])
     inner = next((k for k in kept if k.source == 1 and k.target == 1), None)
     if inner is not None:
         return Loops([k for k in kept if k is not inner], reduced, inner, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nbcnn.kernels import orders
 from nbcnn.kernels.base import Emit, Kernel, Layout, Site, Step, View
 from nbcnn.kernels.cpu import moves
 from nbcnn.options import CompileOptions
@@ -26,20 +27,20 @@ class Repeat(Kernel):
         return site.out_types[0].elements() * 1e-10
 
     def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
-        return moves.ordinary(site.in_types[0], layout)
+        return orders.ordinary(site.in_types[0], layout)
 
     def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
-        return (moves.layout_for(site.out_types[0], ins),)
+        return (orders.layout_for(site.out_types[0], ins),)
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (source,), (target,) = ins, outs
         shapes = [t.extents()[1:] for t in (site.in_types[0], site.out_types[0])]
-        a, b = (moves.axes_of(view, shape) for view, shape in zip((source, target), shapes, strict=True))
+        a, b = (orders.axes_of(view, shape) for view, shape in zip((source, target), shapes, strict=True))
         assert a is not None and b is not None
         again = [
             [(big // small, 0), *strides] if big > small else strides
             for strides, small, big in zip(a, *shapes, strict=True)
         ]
-        axes = moves.matched(again, b, emit.batch, (source.image_stride, target.image_stride))
+        axes = orders.matched(again, b, emit.batch, (source.image_stride, target.image_stride))
         assert axes is not None
         return moves.move(site.name, source, target, axes, emit)

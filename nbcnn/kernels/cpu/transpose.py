@@ -6,9 +6,10 @@ networks that were written for the other order pay nothing for it.
 
 from __future__ import annotations
 
+from nbcnn.kernels import orders
 from nbcnn.kernels.base import PLAIN, Emit, Kernel, Layout, Site, Step, View, nhwc, round_up
 from nbcnn.kernels.cpu import estimates, moves
-from nbcnn.kernels.cpu.moves import Axis
+from nbcnn.kernels.orders import Axis
 from nbcnn.options import CompileOptions
 from nbcnn.target import Target
 
@@ -30,7 +31,9 @@ class Transpose(Kernel):
         if layout.kind not in ("plain", "nhwc"):
             return False
         return (
-            self._axes(site, moves.nominal(layout, site.in_types[0]), moves.nominal(PLAIN, site.out_types[0]))
+            self._axes(
+                site, orders.nominal(layout, site.in_types[0]), orders.nominal(PLAIN, site.out_types[0])
+            )
             is not None
         )
 
@@ -39,21 +42,21 @@ class Transpose(Kernel):
         elements follow each other stays that one, as channels or as the last axis, where that is possible."""
         (layout,), (result,) = ins, site.out_types
         if layout.kind == "nhwc":
-            view = moves.nominal(layout, result)
+            view = orders.nominal(layout, result)
             axes = self._axes(site, view, view)
-            if axes is not None and all(a.source == a.target for a in axes if a.source >= moves.FAR):
+            if axes is not None and all(a.source == a.target for a in axes if a.source >= orders.FAR):
                 return (layout,)
         perm = site.op.perm  # type: ignore[attr-defined]
         fast = perm.index(len(perm) - 1 if layout == PLAIN else 1)
-        compact = moves.layout_for(result, (PLAIN,))
-        if fast == 1 and result.extents()[1] >= moves.FEW_CHANNELS:
+        compact = orders.layout_for(result, (PLAIN,))
+        if fast == 1 and result.extents()[1] >= orders.FEW_CHANNELS:
             return (nhwc(result),)
         return (PLAIN if layout == PLAIN or fast == len(perm) - 1 else compact,)
 
     def within(self, site: Site, ins: tuple[View, ...], target: Target) -> tuple[View | None, ...]:
         (source,), (result,) = ins, site.out_types
         natural = nhwc(result)
-        plain = moves.nominal(PLAIN, result)
+        plain = orders.nominal(PLAIN, result)
         candidates = [View(source.buffer, PLAIN, plain.pitch, plain.image_stride, source.offset)]
         if source.buffer.place == "arena" and natural.image is not None:
             c, h, w = natural.image
@@ -61,7 +64,7 @@ class Transpose(Kernel):
             candidates.append(View(source.buffer, natural, pitch, h * w * pitch, source.offset))
         for view in candidates:
             axes = self._axes(site, source, view, batch=2)
-            if axes is not None and moves.in_place(axes):
+            if axes is not None and orders.in_place(axes):
                 return (view,)
         return (None,)
 
@@ -74,10 +77,10 @@ class Transpose(Kernel):
 
     def _axes(self, site: Site, source: View, target: View, batch: int = 1) -> list[Axis] | None:
         """The loops from ``source`` to ``target``; None where an axis is cut across by a layout."""
-        a = moves.axes_of(source, site.in_types[0].extents()[1:])
-        b = moves.axes_of(target, site.out_types[0].extents()[1:])
+        a = orders.axes_of(source, site.in_types[0].extents()[1:])
+        b = orders.axes_of(target, site.out_types[0].extents()[1:])
         if a is None or b is None:
             return None
         order = site.op.perm[1:]  # type: ignore[attr-defined]
         strides = (source.image_stride, target.image_stride)
-        return moves.matched([a[p - 1] for p in order], b, batch, strides)
+        return orders.matched([a[p - 1] for p in order], b, batch, strides)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import accumulate
 
 from nbcnn.ir.types import TensorType
+from nbcnn.kernels import orders
 from nbcnn.kernels.base import Emit, Kernel, Layout, Site, Step, View, nhwc
 from nbcnn.kernels.cpu import estimates, moves
 from nbcnn.options import CompileOptions
@@ -66,17 +67,17 @@ class Concat(Kernel):
         return _starts(site.in_types, 1) if nhwc(site.out_types[0]).image and _axis(site) == 1 else ()
 
     def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
-        return moves.ordinary(site.in_types[slot], layout)
+        return orders.ordinary(site.in_types[slot], layout)
 
     def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
-        return (moves.layout_for(site.out_types[0], ins),)
+        return (orders.layout_for(site.out_types[0], ins),)
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (out,), axis = outs, _axis(site)
         whole = _axes(out, site.out_types[0])
         steps: list[Step] = []
         for view, type_, start in zip(ins, site.in_types, _starts(site.in_types, axis), strict=True):
-            target, offset = moves.part(whole, axis - 1, start, type_.extents()[axis])
+            target, offset = orders.part(whole, axis - 1, start, type_.extents()[axis])
             if (view.buffer, view.offset) != (out.buffer, out.offset + offset):
                 steps += _move(site, (view, _axes(view, type_), 0), (out, target, offset), emit)
         return steps
@@ -101,10 +102,10 @@ class Parts(Kernel):
         return estimates.streamed((*site.in_types, *site.out_types), target, near=3e-12)
 
     def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
-        return moves.ordinary(site.in_types[0], layout)
+        return orders.ordinary(site.in_types[0], layout)
 
     def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
-        return tuple(moves.layout_for(t, ins) for t in site.out_types)
+        return tuple(orders.layout_for(t, ins) for t in site.out_types)
 
     def within(self, site: Site, ins: tuple[View, ...], target: Target) -> tuple[View | None, ...]:
         (whole,) = ins
@@ -124,7 +125,7 @@ class Parts(Kernel):
             source, offset = _axes(whole, site.in_types[0]), 0
             for axis, (start, step) in slices.items():
                 if axis:
-                    source, further = moves.part(source, axis - 1, start, type_.extents()[axis], step)
+                    source, further = orders.part(source, axis - 1, start, type_.extents()[axis], step)
                     offset += further
             steps += _move(site, (whole, source, offset), (out, _axes(out, type_), 0), emit)
         return steps
@@ -170,20 +171,20 @@ def _starts(types: tuple[TensorType, ...], axis: int) -> tuple[int, ...]:
     return tuple(accumulate((int(t.shape[axis]) for t in types[:-1]), initial=0))
 
 
-def _axes(view: View, type_: TensorType) -> list[moves.Strides]:
-    axes = moves.axes_of(view, type_.extents()[1:])
+def _axes(view: View, type_: TensorType) -> list[orders.Strides]:
+    axes = orders.axes_of(view, type_.extents()[1:])
     assert axes is not None, f"{type_} does not lie as {view.layout}"
     return axes
 
 
 def _move(
     site: Site,
-    source: tuple[View, list[moves.Strides], int],
-    target: tuple[View, list[moves.Strides], int],
+    source: tuple[View, list[orders.Strides], int],
+    target: tuple[View, list[orders.Strides], int],
     emit: Emit,
 ) -> list[Step]:
     """Copy between two values or parts of them: views, strides, offsets."""
     (a, a_axes, a_start), (b, b_axes, b_start) = source, target
-    axes = moves.matched(a_axes, b_axes, emit.batch, (a.image_stride, b.image_stride))
+    axes = orders.matched(a_axes, b_axes, emit.batch, (a.image_stride, b.image_stride))
     assert axes is not None
     return moves.move(site.name, a, b, axes, emit, (a_start, b_start))
