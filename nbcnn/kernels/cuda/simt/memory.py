@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import cuda, float16, float32
-
-from nbcnn.runtime.cuda.launcher import simulated
+from numba import cuda, float32, types
 
 
 def reader(kind: str) -> Any:
     """Device function ``read(array, i) -> float32`` for arrays of ``kind``."""
     if kind == "bf16":
-        widen = _from_bfloat16()
 
         def read(array, i):
-            return widen(array[i])
+            return np.uint32(np.uint32(array[i]) << np.uint32(16)).view(np.float32)
     else:
 
         def read(array, i):
@@ -27,13 +23,19 @@ def reader(kind: str) -> Any:
 
 
 def writer(kind: str) -> Any:
-    """Device function ``write(array, i, value)``, which rounds a float32 to nearest even."""
+    """Device function ``write(array, i, value)``, which rounds a float32 to nearest, ties to even.
+
+    NaN stays NaN; what is too large becomes infinite.
+    """
     if kind == "bf16":
-        narrow = _to_bfloat16()
 
         def write(array, i, value):
-            array[i] = narrow(value)
+            bits = float32(value).view(np.uint32)
+            odd = (bits >> np.uint32(16)) & np.uint32(1)
+            rounded = np.uint32(bits + np.uint32(0x7FFF) + odd) >> np.uint32(16)
+            array[i] = np.uint16(rounded if value == value else 0x7FC0)
     elif kind == "f16":
+        float16 = types.float16
 
         def write(array, i, value):
             array[i] = float16(value)
@@ -43,21 +45,3 @@ def writer(kind: str) -> Any:
             array[i] = value
 
     return cuda.jit(device=True)(write)
-
-
-def _from_bfloat16() -> Callable[[Any], Any]:
-    if simulated():
-        return lambda bits: (np.uint32(bits) << np.uint32(16)).view(np.float32)
-    from nbcnn.runtime.cuda import jit
-
-    return jit.from_bfloat16
-
-
-def _to_bfloat16() -> Callable[[Any], Any]:
-    if simulated():
-        from nbcnn.kernels.cuda.packing import to_bfloat16
-
-        return lambda value: to_bfloat16(np.float32(value))
-    from nbcnn.runtime.cuda import jit
-
-    return jit.to_bfloat16
