@@ -26,6 +26,7 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from nbcnn.kernels.activation_ids import ACTIVATIONS
+from nbcnn.kernels.coefficients import PHI, PHI_RATE
 from nbcnn.kernels.cpu.code import emit
 from nbcnn.kernels.cpu.code.elementary import exp, exp_near, expm1, log
 from nbcnn.kernels.cpu.code.emit import V
@@ -81,18 +82,10 @@ def _hard_swish(x: V, a: V, b: V) -> V:
     return (x * (1.0 / 6.0)) * emit.minimum(x + 3.0, 6.0)
 
 
-# Phi(-y) exp(y*y/2) = t P(t) with t = 1 / (1 + 0.35 y), Phi the normal distribution function:
-# least squares in float64 reweighted towards minimax over 0 <= y <= 15, relative error 3.2e-8.
-_PHI_RATE = 0.35
-_PHI = (-0.029164569452404976, 0.14406384527683258, -0.25590795278549194, 0.1593995839357376,
-        -0.02326819859445095, 0.1055765375494957, 0.11981508880853653, 0.13986438512802124,
-        0.13962125778198242)  # fmt: skip
-
-
 def _tail(y: V) -> V:
     """Phi(-y) for 0 <= y <= 15."""
-    t = 1.0 / emit.fma(y, _PHI_RATE, 1.0)
-    return exp_near(y * y, -0.5) * (t * emit.polynomial(t, _PHI))
+    t = 1.0 / emit.fma(y, PHI_RATE, 1.0)
+    return exp_near(y * y, -0.5) * (t * emit.polynomial(t, PHI))
 
 
 def _gelu(x: V, a: V, b: V) -> V:

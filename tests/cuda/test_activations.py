@@ -1,0 +1,63 @@
+"""Each activation of the plain kernels against float64, in ulps of the result."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from activation_formulas import CASES, A, B, check
+from numba import cuda
+
+from nbcnn.kernels.activation_ids import ACTIVATIONS
+from nbcnn.kernels.cuda.simt.activations import activation
+
+SPECIAL = [
+    0.0,
+    -0.0,
+    np.inf,
+    -np.inf,
+    np.nan,
+    3e38,
+    -3e38,
+    0.5,
+    -0.5,
+    2.5,
+    3,
+    -3,
+    15,
+    -15,
+    1e-40,
+    2.0**23 + 1,
+]
+
+
+def samples():
+    rng = np.random.default_rng(0)
+    near, wide = rng.uniform(-20, 20, 400), rng.uniform(-120, 120, 200)
+    scales = rng.standard_normal(200) * 10.0 ** rng.uniform(-38, 38, 200)
+    return np.concatenate([near, wide, scales, SPECIAL]).astype(np.float32)
+
+
+def run(name, x):
+    f = activation(name)
+
+    @cuda.jit
+    def kernel(x, y):
+        for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+            value = f(x[i], A, B)
+            assert isinstance(value, np.float32), type(value)
+            y[i] = value
+
+    got = np.full_like(x, 12345.0)
+    kernel[1, 4](x, got)
+    return got
+
+
+def test_every_activation_is_there():
+    assert [activation(name).__name__ for name in ACTIVATIONS]
+    assert set(CASES) == set(ACTIVATIONS)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_activation_within_its_bound(name):
+    x = samples()
+    check(name, x, run(name, x))
