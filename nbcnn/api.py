@@ -90,16 +90,20 @@ def optimize(graph: Graph, passes: Any = "default", **options: Any) -> Graph:
 
 
 def compile(graph: Graph, target: str = "cpu", passes: Any = "default", **options: Any) -> Model:
-    """A program for ``target`` that runs ``graph``; ``options`` are the fields of CompileOptions.
+    """A program for ``target``, ``"cpu"`` or ``"cuda"``; ``options`` are the fields of CompileOptions.
 
+    ``"cuda"`` needs an NVIDIA GPU and ``nbcnn[cuda]`` (or Numba's simulator, ``NUMBA_ENABLE_CUDASIM=1``).
     The program has the weights packed: what it was made of is let go where it can be read or made again.
     """
     from nbcnn.frontends.weights import release_pages
-    from nbcnn.lower import build
     from nbcnn.options import CompileOptions
 
-    if target != "cpu":
-        raise OptionError(f"unknown target '{target}'{nearest(str(target), ['cpu'])}")
+    if target == "cpu":
+        from nbcnn.lower import build
+    elif target == "cuda":
+        from nbcnn.lower import device_build as build
+    else:
+        raise OptionError(f"unknown target '{target}'{nearest(str(target), ['cpu', 'cuda'])}")
     model = build.compile_graph(optimize(graph, passes), CompileOptions.of(**options))
     for weight in model.graph.weights.values():
         weight.forget()

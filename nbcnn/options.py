@@ -18,6 +18,7 @@ class CompileOptions:
     """What `nbcnn.compile` may be told.
 
     ``threads``: worker threads of one inference (None: as many as this process may use).
+    ``device``: which GPU, from 0 on.
     ``precision``: arithmetic of the kernels; never lowered unless asked. On GPUs ``tf32`` and
     ``3xtf32`` multiply float32 on tensor cores (with 11 significant bits; with some 22), ``float16`` and
     ``bfloat16`` also store images so; sums are float32 in all of them.
@@ -34,6 +35,7 @@ class CompileOptions:
     """
 
     threads: int | None = None
+    device: int = 0
     precision: str = "float32"
     winograd: bool = True
     strips: bool = True
@@ -53,6 +55,8 @@ class CompileOptions:
         if self.precision not in PRECISIONS:
             hint = nearest(str(self.precision), PRECISIONS)
             raise OptionError(f"unknown precision '{self.precision}'{hint}")
+        if isinstance(self.device, bool) or not isinstance(self.device, int) or self.device < 0:
+            raise OptionError(f"device must be a whole number from 0 on, got {self.device!r}")
         for name in ("winograd", "strips", "tune", "keep_values"):
             if not isinstance(getattr(self, name), bool):
                 raise OptionError(f"{name} must be True or False, got {getattr(self, name)!r}")

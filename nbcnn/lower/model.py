@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from nbcnn.errors import InputError, OptionError, nearest
 from nbcnn.ir.graph import Graph
@@ -21,9 +23,9 @@ from nbcnn.lower.streams import Streams
 from nbcnn.options import MOST_THREADS
 from nbcnn.runtime import driver
 from nbcnn.runtime.driver import Walk
-from nbcnn.runtime.program import PLANS, ROW, Plan, Program, PythonCall
+from nbcnn.runtime.program import PLANS, ROW, Plan, PythonCall
 from nbcnn.runtime.threads import default_threads
-from nbcnn.target import Target
+from nbcnn.target import CudaTarget, Target
 
 CONVERSION = "layout"
 """What explain and profile call the kernel family of conversion steps."""
@@ -76,11 +78,12 @@ class Model:
         self,
         graph: Graph,
         choices: list[Choice],
-        plan: Callable[[int], Plan],
+        program: Any,
         batch: int,
         threads: int,
-        target: Target,
+        target: Target | CudaTarget,
     ) -> None:
+        """``program`` is what runs on ``target``; ``batch`` the size that is planned at once."""
         self.graph = graph
         self.threads = threads
         self.target = target
@@ -89,7 +92,7 @@ class Model:
         self._wanted = wanted = graph.inputs
         self._batched = _batch_axis(wanted)
         self._shapes = lru_cache(PLANS)(lambda n: {name: t.extents(n) for name, t in wanted.items()})
-        self._program = Program(plan, threads)
+        self._program = program
         self._program.plan(batch)
 
     def __call__(self, /, *args: Any, **named: Any) -> np.ndarray | dict[str, np.ndarray]:
@@ -168,32 +171,17 @@ class Model:
     def profile(self, /, *args: Any, repeats: int = 20, **named: Any) -> list[StepTime]:
         """Time every step by itself, in order, ``repeats`` times; rows in order of execution."""
         batch, inputs = self._inputs(args, named)
-        plan = self._program.plan(batch)
-        context = self._program.acquire(plan)
-        self._program.execute(plan, context, inputs)
-        pieces = _pieces(plan)
-        times = np.zeros((repeats, len(pieces)))
-        for row in times:
-            for i, piece in enumerate(pieces):
-                start = time.perf_counter()
-                if isinstance(piece, PythonCall):
-                    piece.function(context)
-                else:
-                    driver.walk(context.table_address + ROW * piece, 1, self.threads)
-                row[i] = time.perf_counter() - start
-        parts = shares(plan.notes.steps, context, min(repeats, 3))
-        self._program.release(plan, context)
-        medians = np.median(times, axis=0)
+        steps, parts = self._seconds(batch, inputs, repeats)
         rows = []
         for info in self.explain(batch):
-            seconds = float(medians[info.index]) * parts.get((info.index, info.node), 1.0)
+            seconds = float(steps[info.index]) * parts.get((info.index, info.node), 1.0)
             rows.append(
                 StepTime(
                     info.node,
                     info.op,
                     info.kernel,
                     seconds,
-                    seconds / float(medians.sum()),
+                    seconds / float(steps.sum()),
                     2e-9 * info.macs / seconds,
                     1e-9 * info.nbytes / seconds,
                 )
@@ -217,14 +205,48 @@ class Model:
             view, type_ = notes.values[value], self._type(value)
             shape = type_.extents(batch)
             if view.buffer.place == "input":
-                found[value] = inputs[view.buffer.name].reshape(shape)
+                found[value] = np.array(inputs[view.buffer.name]).reshape(shape)
             elif view.buffer.array is not None:
                 found[value] = view.buffer.array.reshape(shape)
             else:
-                offset = notes.offsets[view.buffer] + 4 * view.offset
-                found[value] = _logical(context.read, view, shape, type_.dtype, offset)
+                memory = self._memory(context, notes.offsets[view.buffer], view, type_)
+                found[value] = _logical(memory, view, shape)
         self._program.release(plan, context)
         return found | {k: v for k, v in outputs.items() if values is None}
+
+    # -- what another target does otherwise --------------------------------------------------------
+
+    def _take(self, name: str, type_: TensorType, value: Any) -> Any:
+        """An input as the program wants it: a contiguous array of the dtype of ``type_``."""
+        return _array(name, type_, value)
+
+    def _seconds(
+        self, batch: int, inputs: dict[str, np.ndarray], repeats: int
+    ) -> tuple[np.ndarray, dict[tuple[int, str], float]]:
+        """Median seconds of each step, and the parts of those that compute several nodes."""
+        plan = self._program.plan(batch)
+        context = self._program.acquire(plan)
+        self._program.execute(plan, context, inputs)
+        pieces = _pieces(plan)
+        times = np.zeros((repeats, len(pieces)))
+        for row in times:
+            for i, piece in enumerate(pieces):
+                start = time.perf_counter()
+                if isinstance(piece, PythonCall):
+                    piece.function(context)
+                else:
+                    driver.walk(context.table_address + ROW * piece, 1, self.threads)
+                row[i] = time.perf_counter() - start
+        parts = shares(plan.notes.steps, context, min(repeats, 3))
+        self._program.release(plan, context)
+        return np.median(times, axis=0), parts
+
+    def _memory(self, context: Any, offset: int, view: View, type_: TensorType) -> np.ndarray:
+        """The elements of the buffer of ``view``, which lies at ``offset`` bytes of the arena."""
+        dtype = np.dtype(type_.dtype)
+        return context.arena[offset : offset + view.buffer.nbytes // dtype.itemsize * dtype.itemsize].view(
+            dtype
+        )
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -255,11 +277,11 @@ class Model:
         types = self._wanted
         if named or len(args) != len(types):
             args = self._in_order(args, named)
-        arrays = {name: _array(name, types[name], value) for name, value in zip(types, args, strict=True)}
+        arrays = {n: self._take(n, types[n], value) for n, value in zip(types, args, strict=True)}
         batch = self._batch
         if self._batched:
             name, axis = self._batched
-            batch = arrays[name].shape[axis] if axis < arrays[name].ndim else 0
+            batch = arrays[name].shape[axis] if axis < len(arrays[name].shape) else 0
             if not batch:
                 raise _wrong_shape(name, arrays[name].shape, types[name], types[name].extents(batch))
         for name, shape in self._shapes(batch).items():
@@ -328,14 +350,19 @@ def _pieces(plan: Plan) -> list[int | PythonCall]:
     return pieces
 
 
-def _logical(
-    read: Callable[..., np.ndarray], view: View, shape: tuple[int, ...], dtype: str, offset: int
-) -> np.ndarray:
-    """A copy of a value in its logical (NCHW) shape."""
+def _logical(memory: np.ndarray, view: View, shape: tuple[int, ...]) -> np.ndarray:
+    """A copy of a value in its logical (NCHW) shape, out of the elements of its buffer."""
+    elements = memory[view.offset :]
     if view.layout.kind == "plain":
-        return read(offset, shape, None, dtype).copy()
+        return elements[: math.prod(shape)].reshape(shape).copy()
     c, h, w = view.layout.image  # type: ignore[misc]
-    pitch, image = 4 * view.pitch, 4 * view.image_stride
-    strides = (pitch, 4 * w, 4) if view.layout.kind == "planes" else (4, pitch * w, pitch)
-    found = read(offset, (shape[0], c, h, w), (image, *strides))
+    by_channel = view.layout.kind == "planes"
+    strides = (view.pitch, w, 1) if by_channel else (1, view.pitch * w, view.pitch)
+    size = memory.itemsize
+    found = as_strided(
+        elements,
+        (shape[0], c, h, w),
+        [size * step for step in (view.image_stride, *strides)],
+        writeable=False,
+    )
     return np.ascontiguousarray(found).reshape(shape)

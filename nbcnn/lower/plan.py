@@ -15,6 +15,7 @@ from nbcnn.kernels.base import (
     AnyStep,
     Arg,
     Buffer,
+    DeviceStep,
     Emit,
     Float,
     PythonStep,
@@ -28,6 +29,7 @@ from nbcnn.lower.layout import lay_out, values_of
 from nbcnn.lower.select import Choice
 from nbcnn.runtime import codecache
 from nbcnn.runtime.codecache import KernelSpec
+from nbcnn.runtime.cuda.maps import Im2col, Tiled
 from nbcnn.runtime.program import Context, External, Plan, PythonCall
 
 
@@ -60,8 +62,18 @@ class Lowered:
     kept: frozenset[str]
 
 
+Results = dict[str, tuple[tuple[int, ...], np.dtype]]
+"""Shape and dtype of each output by its public name."""
+
+
 def lower(graph: Graph, choices: list[Choice], emit: Emit) -> Plan:
     """The plan of ``graph`` with the kernels of ``choices`` at one batch size; its notes are a `Lowered`."""
+    notes, results = arrange(graph, choices, emit)
+    return encode(notes.steps, notes.offsets, emit, notes.memory.arena, results, notes)
+
+
+def arrange(graph: Graph, choices: list[Choice], emit: Emit) -> tuple[Lowered, Results]:
+    """The steps of ``choices`` at one batch size, and where what they touch lies."""
     state = lay_out(graph, choices, emit)
     steps = state.steps
     touched = [_arena_buffers(step) for step in steps]
@@ -84,8 +96,7 @@ def lower(graph: Graph, choices: list[Choice], emit: Emit) -> Plan:
         name: (graph.type(value).extents(emit.batch), np.dtype(graph.type(value).dtype))
         for name, value in graph.outputs.items()
     }
-    notes = Lowered(tuple(steps), values, offsets, report, kept)
-    return encode(steps, offsets, emit, arena, results, notes)
+    return Lowered(tuple(steps), values, offsets, report, kept), results
 
 
 def _peak_of(purpose: str, spans: memory.Lifetimes, steps: int) -> int:
@@ -103,7 +114,7 @@ def kernel_specs(graph: Graph, choices: list[Choice], emit: Emit) -> list[Kernel
 
 def _native(step: AnyStep) -> list[Step]:
     """The compiled functions' calls within a step."""
-    return [] if isinstance(step, PythonStep) else [step] if isinstance(step, Step) else [*step.steps]
+    return [*step.steps] if isinstance(step, StripStep) else [step] if isinstance(step, Step) else []
 
 
 def _reach(step: AnyStep, offsets: dict[Buffer, int]) -> int:
@@ -120,6 +131,9 @@ def _reach(step: AnyStep, offsets: dict[Buffer, int]) -> int:
 def _arena_buffers(step: AnyStep) -> list[Buffer]:
     if isinstance(step, PythonStep):
         buffers = [view.buffer for view, _ in (*step.inputs, *step.outputs)]
+    elif isinstance(step, DeviceStep):
+        operands = (arg.address if isinstance(arg, Tiled | Im2col) else arg for arg in step.args)
+        buffers = [operand.buffer for operand in operands if isinstance(operand, Address)]
     else:
         buffers = [arg.buffer for call in _native(step) for arg in call.args if isinstance(arg, Address)]
     return [b for b in dict.fromkeys(buffers) if b.place == "arena"]
@@ -130,7 +144,7 @@ def encode(
     offsets: dict[Buffer, int],
     emit: Emit,
     arena: int,
-    results: dict[str, tuple[tuple[int, ...], np.dtype]],
+    results: Results,
     notes: Lowered | None = None,
 ) -> Plan:
     """The plan of ``steps`` with its buffers at ``offsets`` of an arena of ``arena`` bytes."""
@@ -147,6 +161,7 @@ def encode(
             table.add_strips(step, rows + len(inner))
             inner += step.steps
         else:
+            assert isinstance(step, Step), "another target's step"
             table.add(step)
         if segments and not isinstance(last := segments[-1], PythonCall):
             segments[-1] = (last[0], first + 1)

@@ -10,7 +10,7 @@ import mmap
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,8 @@ ROW = 16
 
 PLANS = 16
 """How many plans (batch sizes) a program keeps; the one unused for longest goes first."""
+
+AnyPlan = TypeVar("AnyPlan")
 
 _planning = ForkSafeLock()
 """Plans are built one at a time, whichever program they are for: they share the code cache anyway."""
@@ -93,12 +95,6 @@ class Context:
         for external in externals:
             self.args[external.index] = address(arrays[external.name]) + external.offset
 
-    def read(
-        self, offset: int, shape: tuple[int, ...], strides: tuple[int, ...] | None, dtype: str = "float32"
-    ) -> np.ndarray:
-        """A view of the arena at ``offset`` bytes; strides in bytes (None: contiguous)."""
-        return np.ndarray(shape, dtype, self.arena, offset, strides)
-
 
 def address(array: np.ndarray) -> int:
     """Where the data of a contiguous array begin, in half the time that its own interface takes."""
@@ -118,15 +114,14 @@ def _pages(nbytes: int) -> mmap.mmap:
     return pages
 
 
-class Program:
-    """Plans by batch size, made by ``build`` when first needed, and contexts, reused between calls."""
+class Plans(Generic[AnyPlan]):
+    """Plans by batch size, made by ``build`` when first needed."""
 
-    def __init__(self, build: Callable[[int], Plan], threads: int) -> None:
-        self.threads = threads
+    def __init__(self, build: Callable[[int], AnyPlan]) -> None:
         self._build = build
-        self._plans: OrderedDict[int, Plan] = OrderedDict()
+        self._plans: OrderedDict[int, AnyPlan] = OrderedDict()
 
-    def plan(self, batch: int) -> Plan:
+    def plan(self, batch: int) -> AnyPlan:
         """The plan of a batch size; one that exists is had without waiting for others in the making."""
         try:
             self._plans.move_to_end(batch)
@@ -140,6 +135,14 @@ class Program:
                 while len(self._plans) > PLANS:
                     self._plans.popitem(last=False)
             return plan
+
+
+class Program(Plans[Plan]):
+    """Plans by batch size, and contexts, reused between calls."""
+
+    def __init__(self, build: Callable[[int], Plan], threads: int) -> None:
+        super().__init__(build)
+        self.threads = threads
 
     def run(
         self, batch: int, inputs: Mapping[str, np.ndarray], walk: Walk = driver.walk

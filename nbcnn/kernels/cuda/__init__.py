@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from nbcnn.kernels.base import Kernel
+if TYPE_CHECKING:
+    from nbcnn.kernels.base import Kernel
 
 KERNELS: tuple[str, ...] = ()
 """``module:Class`` below this package; of kernels that can serve a site the cheapest is taken."""

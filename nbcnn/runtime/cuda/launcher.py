@@ -41,7 +41,8 @@ class Launch:
 class Launcher(Protocol):
     """One device. Its methods may be called from any thread; they raise DeviceError for what it refuses.
 
-    ``memory`` is in bytes; ``shared_memory`` is what one block may ask for, in bytes.
+    ``memory`` is in bytes; ``shared_memory`` is what one block may ask for, in bytes, ``threads`` how many it
+    should have at most if it goes element by element (few where threads are dear: in the simulator).
     """
 
     name: str
@@ -49,6 +50,7 @@ class Launcher(Protocol):
     multiprocessors: int
     memory: int
     shared_memory: int
+    threads: int
 
     def allocate(self, nbytes: int) -> int:
         """Uninitialised memory at a multiple of 256; raises DeviceError, which tells what is free."""
@@ -78,6 +80,10 @@ class Launcher(Protocol):
 
     def wait(self, stream: int, other: int) -> None:
         """What is asked of ``stream`` from now on waits for what ``other`` was asked so far."""
+        ...
+
+    def prepare(self, config: Config) -> None:
+        """Load a kernel, built first if it is not kept; `graph` does so too, but this may be long."""
         ...
 
     def graph(self, launches: Sequence[Launch]) -> Any:

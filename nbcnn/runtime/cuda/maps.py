@@ -8,13 +8,14 @@ are swizzled over 128 bytes; what lies outside the extents reads as zero.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Tiled:
     """Boxes of a tensor of ``len(extents)`` dimensions; ``size`` bytes an element."""
 
-    address: int
+    address: Any
     kind: str
     size: int
     extents: tuple[int, ...]
@@ -29,7 +30,7 @@ class Im2col:
     Corners run from ``lower`` to ``extent - 1 + upper``, both (w, h), along w, then h, then n.
     """
 
-    address: int
+    address: Any
     kind: str
     size: int
     extents: tuple[int, int, int, int]  # C, W, H, N

@@ -1,0 +1,59 @@
+"""A model on a GPU: arrays may stay on the device, steps are timed by its clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nbcnn.errors import InputError
+from nbcnn.ir.types import TensorType
+from nbcnn.kernels.base import PLAIN, View
+from nbcnn.kernels.cuda.packing import from_kind
+from nbcnn.lower.model import Model
+from nbcnn.runtime.cuda.arrays import borrow
+from nbcnn.runtime.cuda.program import DeviceContext, DeviceProgram, Place
+from nbcnn.runtime.cuda.simt import STORAGE
+from nbcnn.target import CudaTarget
+
+
+class DeviceModel(Model):
+    """A network compiled for a GPU. Calls are safe from any thread; outputs belong to the caller.
+
+    Inputs may be arrays of the host, or lie on the device (PyTorch, CuPy, an output of another call: anything
+    with ``__cuda_array_interface__`` or DLPack): then nothing is copied, and the outputs are `DeviceArray`.
+    """
+
+    _program: DeviceProgram
+    target: CudaTarget
+    target: CudaTarget
+
+    def _take(self, name: str, type_: TensorType, value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return super()._take(name, type_, value)
+        lent = borrow(value, self._program.launcher, self._program.entry)
+        if lent is None:
+            return super()._take(name, type_, value)
+        if lent.dtype != type_.dtype:
+            raise InputError(f"input '{name}' should be {type_}, got dtype {lent.dtype}")
+        return lent
+
+    def _seconds(
+        self, batch: int, inputs: dict[str, Any], repeats: int
+    ) -> tuple[np.ndarray, dict[tuple[int, str], float]]:
+        program = self._program
+        plan = program.plan(batch)
+        context = program.acquire(plan)
+        try:
+            program.execute(plan, context, inputs)
+            return np.array(context.seconds(repeats)), {}
+        finally:
+            program.release(plan, context)
+
+    def _memory(self, context: DeviceContext, offset: int, view: View, type_: TensorType) -> np.ndarray:
+        stored = type_.dtype if view.layout == PLAIN else STORAGE[self.target.kind]
+        found = np.empty(view.buffer.nbytes // np.dtype(stored).itemsize, stored)
+        context.read(Place("arena", "", offset, view.buffer.nbytes), found)
+        if view.layout == PLAIN:
+            return found
+        return from_kind(self.target.kind, found).astype(np.float32)
