@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from launch_plain import target
-
+from nbcnn.runtime.cuda.launcher import simulated
 from nbcnn.runtime.cuda.simt import Simt
 
 
@@ -14,7 +13,7 @@ def _kernel(name: str, params: str, **constants: Any) -> Simt:
     pairs = tuple((p, c) for p, _, c in (word.partition(":") for word in params.split()))
     label = "_".join([name, *map(str, constants.values())])
     factory = f"simple_kernels_code:make_{name}"
-    return Simt(label, factory, tuple(constants.items()), pairs, target().threads)
+    return Simt(label, factory, tuple(constants.items()), pairs, 4 if simulated() else 256)
 
 
 def scale(kind: str) -> Simt:

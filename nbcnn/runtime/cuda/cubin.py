@@ -122,11 +122,8 @@ def build(config: Config, capability: tuple[int, int]) -> Cubin:
         from nbcnn.runtime.cuda import jit  # imports Numba and numba-cuda
     except ImportError as error:
         raise NbcnnError(f"building CUDA kernels needs nbcnn[cuda]: {error}") from error
-    module, _, function = config.factory.partition(":")
-    make = getattr(import_module(module), function)
     arch = architecture(capability)
-    suffix = arch.lstrip("sm_0123456789")
-    code = jit.compile_lto(make, config, (*capability, suffix), [c for _, c in config.params])
+    code = jit.compile_lto(config, (*capability, arch.lstrip("sm_0123456789")))
     return _link(code, config.name, arch)
 
 

@@ -6,20 +6,23 @@ when one is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from types import ModuleType
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from llvmlite import ir
 from numba import cuda, types
 from numba.core.errors import NumbaError
-from numba.cuda import cgutils
+from numba.cuda import cgutils, dispatcher
 from numba.cuda.datamodel import models
 from numba.cuda.extending import intrinsic, register_model
 
 from nbcnn.errors import NbcnnError
 from nbcnn.runtime.cuda.emit import I32, I64, MAP_BYTES, TYPES, Emitter, emit
 from nbcnn.runtime.cuda.ptx import Op, Table, codes, groups
+from nbcnn.runtime.cuda.simt import Simt
 
 
 class TensorMap(types.Type):
@@ -38,41 +41,68 @@ class _MapModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, MAP_BYTES.as_pointer())
 
 
+_STORED = {
+    "f32": types.float32,
+    "f16": types.float16,
+    "bf16": types.uint16,
+    "i32": types.int32,
+    "i64": types.int64,
+}
 _CODES: dict[str, Any] = {
     "u16": types.uint16,
     "u32": types.uint32,
     "i32": types.int32,
+    "i64": types.int64,
     "u64": types.uint64,
     "f32": types.float32,
     "map": _map,
+    **{f"{code}[]": types.Array(stored, 1, "C") for code, stored in _STORED.items()},
 }
 
 
-def compile_lto(
-    make: Callable, config: Any, capability: tuple[int, int, str], params: Sequence[str]
-) -> bytes:
-    """LTO-IR of the kernel ``make(bind, config)`` with parameters of the codes ``params``.
+def compile_lto(config: Any, capability: tuple[int, int, str]) -> bytes:
+    """LTO-IR of the kernel of ``config``: a `Simt`, or a tensor-core kernel ``make(bind, config)``.
 
-    ``config`` gives ``name``, ``threads`` (a block) and ``blocks`` (least number of them on a
+    ``config`` gives ``name``, ``params``, ``threads`` (a block) and ``blocks`` (least number of them on a
     multiprocessor, which limits the registers). Raises NbcnnError with the compiler's message.
     """
     major, minor, suffix = capability
-    kernel = make(bind, config)
+    kernel = _kernel(config)
     kernel.__name__ = kernel.__qualname__ = config.name
-    signature = tuple(_CODES[code] for code in params)
+    signature = tuple(_CODES[code] for _, code in config.params)
     try:
-        code, _ = cuda.compile(
-            kernel,
-            signature,
-            cc=(major, minor, suffix) if suffix else (major, minor),
-            launch_bounds=(config.threads, config.blocks),
-            device=False,
-            abi="numba",
-            output="ltoir",
-        )
+        with _compiling_for(major, minor):
+            code, _ = cuda.compile(
+                kernel,
+                signature,
+                cc=(major, minor, suffix) if suffix else (major, minor),
+                launch_bounds=(config.threads, config.blocks),
+                device=False,
+                abi="numba",
+                output="ltoir",
+            )
     except (NumbaError, RuntimeError) as error:
         raise NbcnnError(f"kernel {config.name} does not compile: {error}") from error
     return code
+
+
+def _kernel(config: Any) -> Callable[..., None]:
+    """The undecorated kernel, new at each call."""
+    if isinstance(config, Simt):
+        return config.make()
+    module, _, function = config.factory.partition(":")
+    return getattr(import_module(module), function)(bind, config)
+
+
+@contextmanager
+def _compiling_for(major: int, minor: int) -> Iterator[None]:
+    """Device functions of plain kernels are compiled for the GPU that is wanted, not for the current one."""
+    before = dispatcher.get_current_device
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=(major, minor))
+    try:
+        yield
+    finally:
+        dispatcher.get_current_device = before
 
 
 def bind(table: Table) -> ModuleType:
