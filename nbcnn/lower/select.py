@@ -9,7 +9,10 @@ from nbcnn.ir.types import BATCH, Dim
 from nbcnn.kernels.base import PLAIN, Emit, Kernel, Layout, Site, Step, View
 from nbcnn.ops.fused import Fused
 from nbcnn.options import CompileOptions
-from nbcnn.target import Target
+from nbcnn.target import CudaTarget, Target
+
+AnyTarget = Target | CudaTarget
+"""What kernels are chosen for."""
 
 
 class Reference(Kernel):
@@ -17,7 +20,7 @@ class Reference(Kernel):
 
     name = "reference"
 
-    def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
+    def refuse(self, site: Site, target: AnyTarget, options: CompileOptions) -> str | None:
         return None
 
     def cost(self, site: Site, target: Target) -> float:
@@ -94,7 +97,7 @@ class Choice:
 
 
 def contests(
-    graph: Graph, table: tuple[Kernel, ...], target: Target, options: CompileOptions
+    graph: Graph, table: tuple[Kernel, ...], target: AnyTarget, options: CompileOptions
 ) -> list[Contest]:
     """The kernels that can serve each node; a fused body that none takes whole is served node by node."""
     batch = batch_axis(graph)
@@ -131,7 +134,7 @@ def batch_axis(graph: Graph) -> Dim:
 
 
 def contest(
-    site: Site, batch: Dim, table: tuple[Kernel, ...], target: Target, options: CompileOptions
+    site: Site, batch: Dim, table: tuple[Kernel, ...], target: AnyTarget, options: CompileOptions
 ) -> Contest:
     """Which kernels of ``table`` can serve ``site``, and why the others cannot."""
     offers, refused = [], []

@@ -10,14 +10,13 @@ from nbcnn.errors import OptionError, nearest
 from nbcnn.ir.graph import Graph, Node
 from nbcnn.ir.types import TensorType
 from nbcnn.kernels.base import Kernel, Site
-from nbcnn.lower.select import Choice, batch_axis, contest, parts_of
+from nbcnn.lower.select import AnyTarget, Choice, batch_axis, contest, parts_of
 from nbcnn.ops.fused import Body, Fused
 from nbcnn.options import CompileOptions
-from nbcnn.target import Target
 
 
 def add_taps(
-    graph: Graph, choices: list[Choice], table: tuple[Kernel, ...], target: Target, options: CompileOptions
+    graph: Graph, choices: list[Choice], table: tuple[Kernel, ...], target: AnyTarget, options: CompileOptions
 ) -> list[Choice]:
     """``choices`` and, after each, one for every value inside its body that ``options.taps`` names.
 

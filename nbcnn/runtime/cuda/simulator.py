@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from nbcnn.errors import DeviceError
+from nbcnn.runtime.cuda.cubin import Config
 from nbcnn.runtime.cuda.launcher import Arg, Launch, Span
 from nbcnn.runtime.cuda.simt import STORAGE, Simt
 
@@ -68,9 +69,10 @@ class Simulator:
     """`nbcnn.runtime.cuda.launcher.Launcher` on the host; ``memory`` is how many bytes it will give."""
 
     name = "Numba's simulator"
-    capability = (5, 2)
+    capability: tuple[int, int] = (5, 2)
     multiprocessors = 1
     shared_memory = 48 << 10
+    threads = 4
 
     def __init__(self, memory: int = 4 << 30) -> None:
         self.memory = memory
@@ -114,6 +116,11 @@ class Simulator:
     def wait(self, stream: int, other: int) -> None:
         pass
 
+    def prepare(self, config: Config) -> None:
+        if not isinstance(config, Simt):
+            raise DeviceError(f"{config.name}: tensor-core kernels do not run in the simulator")
+        _jit(config)
+
     def graph(self, launches: Sequence[Launch]) -> Graph:
         for launch in launches:
             self._prepare(launch)
@@ -150,8 +157,8 @@ class Simulator:
     def _prepare(self, launch: Launch) -> tuple[Any, list[Any]]:
         """The simulated kernel and its arguments; raises DeviceError for those it cannot take."""
         config = launch.config
-        if not isinstance(config, Simt):
-            raise DeviceError(f"{config.name}: tensor-core kernels do not run in the simulator")
+        self.prepare(config)
+        assert isinstance(config, Simt)
         if len(launch.args) != len(config.params):
             raise DeviceError(f"{config.name} takes {len(config.params)} arguments, not {len(launch.args)}")
         if min(launch.grid) < 1:
