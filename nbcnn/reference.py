@@ -138,10 +138,13 @@ def excess(
     results: Sequence[np.ndarray] | np.ndarray,
     factor: float = 1.0,
     tile: int = 1,
+    stored: float = 0.0,
 ) -> float:
     """The largest error of ``results`` in units of its `bound`: at most 1 when all are right.
 
-    Infinite where only one of result and reference is NaN or infinite, or shapes differ.
+    ``stored`` is the unit roundoff of the type that results are rounded to as they are stored, if that is
+    narrower than float32: 2^-11 for float16, 2^-8 for bfloat16. Infinite where only one of result and
+    reference is NaN or infinite, or shapes differ.
     """
     if isinstance(results, np.ndarray):
         results = (results,)
@@ -154,6 +157,8 @@ def excess(
             return np.inf
         with np.errstate(invalid="ignore", divide="ignore"):
             same = (got == want) | ((got != got) & (want != want))  # both NaN
+            if stored:
+                limit = limit + stored * (abs(want) + limit) + 2.0**-25
             ratio = np.where(same, 0, abs(got.astype(np.float64) - want) / limit)
         worst = max(worst, float(np.nan_to_num(ratio, nan=np.inf).max(initial=0)))
     return worst

@@ -15,11 +15,12 @@ def inputs_of(graph: Graph, batch: int, seed: int = 0) -> dict[str, np.ndarray]:
     return seeded(graph, batch, seed)
 
 
-def excesses(model: Model, inputs: dict[str, np.ndarray]) -> dict[str, float]:
+def excesses(model: Model, inputs: dict[str, np.ndarray], stored: float = 0.0) -> dict[str, float]:
     """For every node that was lowered: its worst error in units of its bound (right when <= 1).
 
     What a node should give is recomputed in float64 from the operands that the program itself
     computed, so that an error is charged to the node that made it and cannot hide behind a softmax.
+    ``stored`` is as in `reference.excess`.
     """
     values = model.tap(**inputs)
     found = {}
@@ -28,5 +29,5 @@ def excesses(model: Model, inputs: dict[str, np.ndarray]) -> dict[str, float]:
         data = [values[v] if v in values else model.graph.weight(v).array for v in site.data]
         arrays = [*data, *(w.array for _, w in site.weights)]
         results = [values[v] for v in site.outputs]
-        found[site.name] = reference.excess(site.op, arrays, results, *choice.kernel.rounding)
+        found[site.name] = reference.excess(site.op, arrays, results, *choice.kernel.rounding, stored)
     return found

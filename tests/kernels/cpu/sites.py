@@ -7,13 +7,9 @@ import warnings
 
 import numpy as np
 from conformance import excesses, inputs_of
-from strategies import Builder
 
 from nbcnn.ir import Graph
 from nbcnn.lower.build import compile_graph
-from nbcnn.ops.dense import Dense
-from nbcnn.ops.pool import MaxPool
-from nbcnn.ops.reshape import Reshape
 from nbcnn.options import CompileOptions
 from nbcnn.target import detect
 
@@ -50,13 +46,3 @@ def check(graph: Graph, *absent: str, lanes: tuple[int, ...] = LANES) -> None:
                 np.testing.assert_array_equal(two[name], value, err_msg=name)
             found = families(models[0], batch)
             assert not {"reference", *absent} & set(found), found
-
-
-def as_pixels(build: Builder, x: str) -> str:
-    """``x`` as a kernel leaves it that writes pixels of whole vectors; of many axes, just as it is."""
-    rank = build.types[x].rank
-    if rank > 5:
-        return build(f"{x}.same", Reshape((0, *build.types[x].extents()[1:])), x)
-    if rank == 2:
-        return build(f"{x}.pixels", Dense(int(build.types[x].shape[1])), x)
-    return build(f"{x}.pixels", MaxPool((1,) * (rank - 2)), x)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from sites import as_pixels, check, compiled
+from single_node import as_pixels
+from sites import check, compiled
 from strategies import Builder
 
 from nbcnn.ops.blocks import DepthToSpace, SpaceToDepth

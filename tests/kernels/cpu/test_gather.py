@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sites import LANES, as_pixels, check, compiled, families
+from single_node import as_pixels
+from sites import LANES, check, compiled, families
 from strategies import Builder
 
 from nbcnn.errors import InputError

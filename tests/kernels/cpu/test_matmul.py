@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from sites import as_pixels, check
+from single_node import as_pixels
+from sites import check
 from strategies import Builder
 
 from nbcnn.ops.activation import Relu

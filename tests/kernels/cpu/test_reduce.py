@@ -6,7 +6,8 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from sites import as_pixels, check, compiled, families
+from single_node import as_pixels
+from sites import check, compiled, families
 from strategies import Builder
 
 from nbcnn.ops import reduce

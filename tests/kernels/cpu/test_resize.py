@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sites import as_pixels, check, compiled, families
+from single_node import as_pixels
+from sites import check, compiled, families
 from strategies import Builder
 
 from nbcnn.ops.resize import Resize

@@ -1,0 +1,53 @@
+"""The samples of every operator, compiled for the device: what a kernel serves lies within its bound."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import pytest
+from launch_plain import device
+from single_node import graph_of, served
+
+from nbcnn import ops, reference
+from nbcnn.ir import Sample
+from nbcnn.lower.device_build import compile_graph
+from nbcnn.options import CompileOptions
+
+STORED = {"float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+"""Unit roundoff of what images are stored in, beside float32."""
+
+ROOM = 20_000
+"""Elements of operands and results, and multiply-adds, that the simulator is troubled with."""
+
+
+def small(sample: Sample) -> bool:
+    """Whether it is worth a simulator's time."""
+    outs = sample.op.infer(*sample.types)
+    elements = sum(math.prod(t.extents(2)) for t in (*sample.types, *outs))
+    return max(elements, sample.op.macs([*sample.types], outs)) <= ROOM
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered in log")  # rows that a dense layer made
+@pytest.mark.filterwarnings("ignore:divide by zero encountered in log")
+@pytest.mark.parametrize("precision", STORED)
+@pytest.mark.parametrize("name", sorted(set(ops.OPS) - {"fused"}))
+def test_samples(name: str, precision: str, operands) -> None:
+    for sample in filter(served, ops.get(name).samples()):
+        if not small(sample):
+            continue
+        arrays = operands(sample.op, sample.types, 2, sample.ranges)
+        for pixels in (False, True):
+            graph, node = graph_of(sample, arrays, pixels)
+            options = CompileOptions(precision=precision, keep_values=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of operators without a kernel
+                model = compile_graph(graph, options, launcher=device())
+            if any(row.family == "reference" for row in model.explain()):
+                continue
+            values = model.tap(**{v: arrays[int(v[1:])] for v in graph.inputs})
+            read = [values[v] if v in values else graph.weight(v).array for v in node.inputs]
+            rounding = next(c.kernel.rounding for c in model.choices if c.site.name == "n")
+            results = [values[v] for v in node.outputs]
+            found = reference.excess(sample.op, read, results, *rounding, STORED[precision])
+            assert found <= 1, f"{sample.op} of {sample.types}, pixels {pixels}: {found} times the bound"
