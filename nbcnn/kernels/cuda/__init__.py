@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nbcnn.kernels.base import Kernel
+    from nbcnn.kernels.base import Backend, Kernel
 
 KERNELS: tuple[str, ...] = ()
 """``module:Class`` below this package; of kernels that can serve a site the cheapest is taken."""
@@ -27,3 +27,12 @@ def kernels() -> tuple[Kernel, ...]:
         module, name = entry.split(":")
         found.append(getattr(import_module(f"{__name__}.{module}"), name)())
     return tuple(found)
+
+
+@cache
+def backend() -> Backend:
+    """A GPU as lowering sees it."""
+    from nbcnn.kernels.base import Backend
+    from nbcnn.kernels.cuda import convert
+
+    return Backend(kernels, convert.view_of, convert.nbytes, convert.convert)

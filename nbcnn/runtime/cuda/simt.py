@@ -13,7 +13,10 @@ from typing import Any
 
 import numpy as np
 
-STORAGE = {"f32": np.float32, "f16": np.float16, "bf16": np.uint16, "i32": np.int32, "i64": np.int64}
+STORAGE = {
+    **{"f32": np.float32, "f16": np.float16, "bf16": np.uint16},
+    **{"u8": np.uint8, "i32": np.int32, "i64": np.int64},
+}
 """Types of array parameters (``"f16[]"``) and of their elements in NumPy; bfloat16 travels as its bits."""
 
 
