@@ -25,13 +25,20 @@ def plain_step(
     total: int,
     args: tuple[DeviceArg, ...],
     *,
+    rows: int = 1,
     macs: int = 0,
     nbytes: int = 0,
     conversion: bool = False,
 ) -> DeviceStep:
-    """A launch of ``kernel``, whose threads share ``total`` units of work in a grid-stride loop."""
-    blocks = min(-(-total // kernel.threads), BLOCKS * target.multiprocessors)
-    return DeviceStep(site, kernel, (max(blocks, 1), 1, 1), args, macs, nbytes, conversion)
+    """A launch of ``kernel``, whose threads share ``total`` units of work in a grid-stride loop.
+
+    With ``rows`` there is as much work in each of them, and the rows of the grid share them in another loop.
+    """
+    most = BLOCKS * target.multiprocessors
+    blocks = max(min(-(-total // kernel.threads), most), 1)
+    return DeviceStep(
+        site, kernel, (blocks, min(rows, -(-most // blocks)), 1), args, macs, nbytes, conversion
+    )
 
 
 def simt(
