@@ -277,15 +277,28 @@ class Store:
         return sum(a.nbytes for k, a in self.arrays.items() if isinstance(k, tuple) and k[0] == kind)
 
 
+Way = Callable[[], "Sequence[DeviceStep]"]
+"""One of several ways to compute the same thing: makes the steps."""
+
+
+def first_way(ways: Sequence[Way]) -> Sequence[DeviceStep]:
+    """The steps of the way that rules put first."""
+    return ways[0]()
+
+
 @dataclass(frozen=True)
 class Emit(Generic[AnyTarget]):
-    """What a kernel is given to emit its steps: the batch size, the target, options, the store."""
+    """What a kernel is given to emit its steps: the batch size, the target, options, the store.
+
+    ``pick`` decides between several ways, which come with the best estimate first.
+    """
 
     batch: int
     target: AnyTarget
     options: CompileOptions
     store: Store
     backend: Backend
+    pick: Callable[[Sequence[Way]], Sequence[DeviceStep]] = first_way
 
 
 @dataclass(frozen=True)
