@@ -12,17 +12,19 @@ from importlib import import_module
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import cuda, types
 from numba.core.errors import NumbaError
 from numba.cuda import cgutils, dispatcher
 from numba.cuda.datamodel import models
 from numba.cuda.extending import intrinsic, register_model
+from numba.cuda.np.numpy_support import from_dtype
 
 from nbcnn.errors import NbcnnError
 from nbcnn.runtime.cuda.emit import I32, I64, MAP_BYTES, TYPES, Emitter, emit
 from nbcnn.runtime.cuda.ptx import Op, Table, codes, groups
-from nbcnn.runtime.cuda.simt import Simt
+from nbcnn.runtime.cuda.simt import STORAGE, Simt
 
 
 class TensorMap(types.Type):
@@ -41,13 +43,6 @@ class _MapModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, MAP_BYTES.as_pointer())
 
 
-_STORED = {
-    "f32": types.float32,
-    "f16": types.float16,
-    "bf16": types.uint16,
-    "i32": types.int32,
-    "i64": types.int64,
-}
 _CODES: dict[str, Any] = {
     "u16": types.uint16,
     "u32": types.uint32,
@@ -56,7 +51,7 @@ _CODES: dict[str, Any] = {
     "u64": types.uint64,
     "f32": types.float32,
     "map": _map,
-    **{f"{code}[]": types.Array(stored, 1, "C") for code, stored in _STORED.items()},
+    **{f"{code}[]": types.Array(from_dtype(np.dtype(kind)), 1, "C") for code, kind in STORAGE.items()},
 }
 
 
