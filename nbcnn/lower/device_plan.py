@@ -26,7 +26,7 @@ class DeviceWeights:
         self._launcher = launcher
         self._stream = launcher.stream()
         self._found: dict[tuple[int, int], tuple[int, np.ndarray]] = {}
-        weakref.finalize(self, _free, launcher, self._found, self._stream)
+        weakref.finalize(self, _free, launcher, self._found, self._stream).atexit = False
 
     def span(self, array: np.ndarray) -> Span:
         """Where the copy of ``array`` lies."""

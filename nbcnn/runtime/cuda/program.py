@@ -99,7 +99,7 @@ class DeviceContext:
     def __init__(self, launcher: Launcher, plan: DevicePlan) -> None:
         self.launcher, self.plan = launcher, plan
         self._held: list[Callable[[], None]] = []
-        self._free = weakref.finalize(self, _let_go, self._held)
+        weakref.finalize(self, _let_go, self._held).atexit = False  # the process's end frees it as well
         self.stream = launcher.stream()
         self._held.append(lambda stream=self.stream: launcher.end_stream(stream))
         self.arena = self._allocate(max(plan.arena_bytes, 1))
@@ -206,7 +206,7 @@ class DeviceProgram(Plans[DevicePlan]):
         self.launcher = launcher
         self.entry = launcher.stream()
         """Whoever lends an array makes it ready for this stream."""
-        weakref.finalize(self, launcher.end_stream, self.entry)
+        weakref.finalize(self, launcher.end_stream, self.entry).atexit = False
 
     def run(self, batch: int, inputs: Mapping[str, np.ndarray | Lent]) -> dict[str, Any]:
         """One inference, complete when it returns.
@@ -248,7 +248,7 @@ class DeviceProgram(Plans[DevicePlan]):
         outputs: dict[str, Any] = {}
         for name, (shape, dtype) in plan.results.items():
             if resident:
-                outputs[name] = DeviceArray.empty(launcher, shape, dtype, stream)
+                outputs[name] = DeviceArray.empty(launcher, shape, dtype)
                 addresses["output", name] = outputs[name].address
             else:
                 outputs[name] = np.empty(shape, dtype)
