@@ -6,27 +6,11 @@ import math
 
 import numpy as np
 
-from nbcnn.ir.graph import Node
 from nbcnn.ir.weight import Weight
-from nbcnn.kernels import epilogue
-from nbcnn.kernels.base import (
-    F32,
-    PLAIN,
-    Address,
-    Buffer,
-    Emit,
-    Float,
-    Kernel,
-    Layout,
-    Site,
-    Step,
-    View,
-    nhwc,
-    round_up,
-)
+from nbcnn.kernels import norm
+from nbcnn.kernels.base import F32, Address, Buffer, Emit, Float, Site, Step, View, round_up
 from nbcnn.kernels.cpu import estimates, packing
-from nbcnn.kernels.epilogue import Epilogue
-from nbcnn.ops.group_norm import GroupNorm, InstanceNorm
+from nbcnn.kernels.elementwise import last_activation
 from nbcnn.ops.layer_norm import LayerNorm, RmsNorm
 from nbcnn.ops.lrn import Lrn
 from nbcnn.options import CompileOptions
@@ -43,52 +27,22 @@ def _bytes(site: Site, emit: Emit, times: int = 2) -> int:
     return times * site.in_types[0].nbytes(emit.batch)
 
 
-class RowNorm(Kernel):
-    """layer_norm and rms_norm over the channels of each pixel, or over the last axes of anything plain."""
-
-    name = "row_norm"
-
-    def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
-        op = site.op
-        if not isinstance(op, LayerNorm | RmsNorm):
-            return f"{op.name} does not normalise rows"
-        if isinstance(op, LayerNorm) and op.statistics:
-            return "mean and deviation are asked for too"
-        (x,) = site.in_types
-        axes = op.along(x)
-        if 0 in axes or not (_over_channels(site) or axes == tuple(range(axes[0], x.rank))):
-            return "only axis 1 of images and the last axes are vectorised"
-        return None
+class RowNorm(norm.RowNorm[Target]):
+    """layer_norm and rms_norm."""
 
     def cost(self, site: Site, target: Target) -> float:
         return 1e-6 + estimates.streamed((*site.in_types, *site.out_types), target, near=16e-12)
 
-    def reads(self, site: Site) -> tuple[Layout, ...]:
-        return (nhwc(site.in_types[0]) if _over_channels(site) else PLAIN,)
-
-    def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
-        return ins
-
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
-        (a,), (out,), (type_,), op = ins, outs, site.in_types, site.op
+        (a,), (out,), op = ins, outs, site.op
         assert isinstance(op, LayerNorm | RmsNorm)
-        length = math.prod(int(type_.shape[axis]) for axis in op.along(type_))
-        pitches = (length, length) if a.layout == PLAIN else (a.pitch, out.pitch)
+        rows, length, *pitches = self.rows(site, a, out, emit)
         weight, *bias = (w for _, w in site.weights)
         vectors = [_vector(w, length, emit) for w in (weight, bias[0] if bias else None)]
-        args = (
-            *(a.address, out.address, *vectors, type_.elements(emit.batch) // length, length),
-            *(*pitches, Float(op.epsilon), int(op.CENTRED)),
-        )
+        args = (a.address, out.address, *vectors, rows, length, *pitches, Float(op.epsilon), int(op.CENTRED))
         lanes = emit.target.lanes
         spec = KernelSpec(f"{CODE}:make_rows", (("LANES", lanes),), f"f32_row_norm__{emit.target.isa}")
         return [Step(site.name, spec, args, nbytes=_bytes(site, emit))]
-
-
-def _over_channels(site: Site) -> bool:
-    """Whether what is averaged lies side by side in each pixel."""
-    (x,) = site.in_types
-    return nhwc(x).image is not None and site.op.along(x) == (1,)  # type: ignore[attr-defined]
 
 
 def _vector(weight: Weight | None, length: int, emit: Emit) -> np.ndarray:
@@ -96,29 +50,16 @@ def _vector(weight: Weight | None, length: int, emit: Emit) -> np.ndarray:
     return packing.vectors(weight, 1, length, emit.target.lanes, emit.store)
 
 
-class PlaneNorm(Kernel):
-    """instance_norm and group_norm, with an activation behind.
-
-    Three steps: moments of each channel, what its group makes of them, and the image once more.
-    """
-
-    name = "plane_norm"
-
-    def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
-        main, *rest = site.body
-        if not isinstance(main.op, InstanceNorm | GroupNorm):
-            return f"{main.op.name} does not normalise planes"
-        if len(rest) > 1 or (rest and epilogue.activation(rest[0].op) is None):
-            return "more than one activation follows"
-        return None
+class PlaneNorm(norm.PlaneNorm[Target]):
+    """instance_norm and group_norm."""
 
     def cost(self, site: Site, target: Target) -> float:
         return 1e-6 + estimates.streamed((*site.in_types, *site.out_types), target, near=16e-12)
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (a,), (out,), (type_,), batch = ins, outs, site.in_types, emit.batch
-        main, *rest = site.body
-        tail = (epilogue.activation(rest[0].op) if rest else None) or Epilogue()
+        main, *_ = site.body
+        tail = last_activation(site)
         _, channels, *size = type_.extents(batch)
         lanes, isa, pixels = emit.target.lanes, emit.target.isa, math.prod(size)
         width = round_up(channels, lanes)
@@ -134,7 +75,7 @@ class PlaneNorm(Kernel):
         )
         epsilon = Float(main.op.epsilon)  # type: ignore[attr-defined]
         look = (a.address, moments, batch, pixels, width, a.pitch, a.image_stride)
-        join = (moments, weight, batch, channels, width, _groups(main, channels), pixels, epsilon)
+        join = (moments, weight, batch, channels, width, norm.groups(main, channels), pixels, epsilon)
         apply = (
             *(a.address, out.address, moments, bias, batch, pixels, width),
             *(a.pitch, out.pitch, a.image_stride, out.image_stride, *tail.args),
@@ -146,24 +87,13 @@ class PlaneNorm(Kernel):
         ]
 
 
-def _groups(main: Node, channels: int) -> int:
-    return main.op.num_groups if isinstance(main.op, GroupNorm) else channels
-
-
-class LocalResponse(Kernel):
-    """lrn over the channels of each pixel."""
-
-    name = "lrn"
+class LocalResponse(norm.LocalResponse[Target]):
+    """lrn, for the exponents that square roots make."""
 
     def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
-        op = site.op
-        if not isinstance(op, Lrn):
-            return f"{op.name} is no lrn"
-        if op.beta not in QUARTERS:
-            return f"the exponent {op.beta:g} is none of {', '.join(map(str, QUARTERS))}"
-        return (
-            None if nhwc(site.in_types[0]).image else "only signals, images, volumes and rows are vectorised"
-        )
+        if isinstance(site.op, Lrn) and site.op.beta not in QUARTERS:
+            return f"the exponent {site.op.beta:g} is none of {', '.join(map(str, QUARTERS))}"
+        return super().refuse(site, target, options)
 
     def cost(self, site: Site, target: Target) -> float:
         return site.in_types[0].elements() * 1e-9
