@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nbcnn import resources
-from nbcnn.errors import OptionError, nearest
+from nbcnn.errors import OptionError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,15 +96,11 @@ def compile(graph: Graph, target: str = "cpu", passes: Any = "default", **option
     The program has the weights packed: what it was made of is let go where it can be read or made again.
     """
     from nbcnn.frontends.weights import release_pages
+    from nbcnn.lower import targets
     from nbcnn.options import CompileOptions
 
-    if target == "cpu":
-        from nbcnn.lower import build
-    elif target == "cuda":
-        from nbcnn.lower import device_build as build
-    else:
-        raise OptionError(f"unknown target '{target}'{nearest(str(target), ['cpu', 'cuda'])}")
-    model = build.compile_graph(optimize(graph, passes), CompileOptions.of(**options))
+    targets.check(target)
+    model = targets.compile_graph(optimize(graph, passes), target, CompileOptions.of(**options))
     for weight in model.graph.weights.values():
         weight.forget()
     release_pages()

@@ -34,15 +34,15 @@ SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 """Options that a verb does not know are those of the pipeline."""
 
 
-def compiled(graph: Graph, passes: str, **options: Any) -> Model:
+def compiled(graph: Graph, passes: str, target: str = "cpu", **options: Any) -> Model:
     """``graph`` optimised and compiled; ``options`` are the fields of CompileOptions."""
     from nbcnn import api
-    from nbcnn.lower.build import compile_graph
+    from nbcnn.lower.targets import compile_graph
     from nbcnn.options import CompileOptions
 
     settings = CompileOptions.of(**options)
     with bar(f"compiling {graph.name}") as progress:
-        return compile_graph(api.optimize(graph, passes), settings, progress)
+        return compile_graph(api.optimize(graph, passes), target, settings, progress)
 
 
 def pipeline_text(passes: str, words: list[str]) -> str:
