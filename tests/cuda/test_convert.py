@@ -8,7 +8,7 @@ from launch_plain import target
 from run_steps import POISON, Memory, emit
 
 from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import PLAIN, Buffer, Layout, nhwc
+from nbcnn.kernels.base import PLAIN, Buffer, DeviceStep, Layout, nhwc
 from nbcnn.kernels.cuda.packing import from_kind, to_kind
 
 KINDS = ("f32", "f16", "bf16")
@@ -29,7 +29,7 @@ def test_to_pixels_and_back(shape: tuple[int, ...], kind: str, batch: int) -> No
     memory.put(source, x)
     convert = given.backend.convert
     steps = [*convert("x", source, pixels, type_, given), *convert("x", pixels, back, type_, given)]
-    assert len(steps) == 2 and all(s.conversion for s in steps)
+    assert len(steps) == 2 and all(isinstance(s, DeviceStep) and s.conversion for s in steps)
     memory.run(steps)
     rounded = from_kind(kind, to_kind(kind, x))
     np.testing.assert_array_equal(memory.get(pixels, x.shape), rounded)

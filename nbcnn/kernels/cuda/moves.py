@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from nbcnn.errors import NbcnnError
 from nbcnn.kernels.base import PLAIN, Address, DeviceStep, Emit, Layout, View, round_up
 from nbcnn.kernels.cuda.base import plain_step, simt
 from nbcnn.kernels.cuda.division import LIMIT, reciprocal
@@ -20,6 +19,9 @@ from nbcnn.target import CudaTarget
 
 MOVE_LOOPS, TURN_LOOPS = 6, 4
 """The most axes that each kernel counts."""
+
+REACH = 1 << 31
+"""Elements that a launch may reach over."""
 
 TILE = 32
 """Rows and columns of a tile in shared memory."""
@@ -46,8 +48,8 @@ class Nest:
     @property
     def extents(self) -> tuple[int, ...]:
         """How often each loop writes."""
-        *outer, last = (a.extent for a in self.loops)
-        return (*outer, max(last, self.wide))
+        extents = [a.extent for a in self.loops]
+        return (*extents[:-1], *(max(e, self.wide) for e in extents[-1:]))
 
 
 def padded(layout: Layout, target: CudaTarget) -> int:
@@ -75,7 +77,7 @@ def move(
     nest = Nest(tuple(merged(axes)), (source.offset + offsets[0], target.offset + offsets[1]))
     kinds = (kind(source, emit.target), kind(target, emit.target))
     if kinds[0] == kinds[1]:
-        kinds = (WORDS[source.size],) * 2
+        kinds = _words(source.size)
     steps: list[DeviceStep] = []
     for each in _with_pads(nest, target, offsets[1], emit.target):
         steps += _steps(site, views, each, kinds, emit, conversion)
@@ -90,7 +92,7 @@ def copy(
     views = (replace(source, size=size), replace(target, size=size))
     starts = (source.offset * source.size // size, target.offset * target.size // size)
     nest = Nest((Axis(nbytes // size, 1, 1),), starts)
-    return _steps(site, views, nest, (WORDS[size],) * 2, emit, conversion)
+    return _steps(site, views, nest, _words(size), emit, conversion)
 
 
 def _with_pads(nest: Nest, view: View, offset: int, target: CudaTarget) -> list[Nest]:
@@ -118,12 +120,10 @@ def _steps(
     emit: Emit[CudaTarget],
     conversion: bool,
 ) -> list[DeviceStep]:
-    if not nest.loops:
-        nest = replace(nest, loops=(Axis(1, 1, 1),))
     sizes = views[0].size, views[1].size
     if kinds[0] in ARRAYS and all(v.buffer.place in ("arena", "constant") for v in views):
         nest, size = _widened(nest, sizes[0])
-        kinds, sizes = (WORDS[size],) * 2, (size, size)
+        kinds, sizes = _words(size), (size, size)
     steps = []
     for part in _parts(nest):
         back = sum((a.extent - 1) * -a.source for a in part.loops if a.source < 0)
@@ -138,7 +138,7 @@ def _steps(
 
 def _widened(nest: Nest, size: int) -> tuple[Nest, int]:
     """The same copy in words of 8 bytes, else 4 where their places allow."""
-    *outer, last = nest.loops
+    *outer, last = nest.loops or (Axis(1, 1, 1),)
     numbers = [last.extent, nest.wide, *nest.starts, *(s for a in outer for s in (a.source, a.target))]
     for wider in (8, 4):
         times = wider // size
@@ -150,23 +150,37 @@ def _widened(nest: Nest, size: int) -> tuple[Nest, int]:
 
 
 def _parts(nest: Nest) -> Iterator[Nest]:
-    """``nest`` in parts of few loops and of less than 2**30 elements each."""
-    extents = nest.extents
-    outer = range(len(extents) - 1 if nest.wide else len(extents))
-    if len(extents) > MOVE_LOOPS:
-        chosen = min(outer, key=lambda k: extents[k])
-        count = 1
-    elif math.prod(extents) >= LIMIT:
-        chosen = max(outer, key=lambda k: extents[k])
+    """``nest`` in parts that the kernels can count: few loops, few elements, none far from the first."""
+    loops, extents, (a, b) = nest.loops, nest.extents, nest.starts
+    outer = range(len(loops) - 1 if nest.wide else len(loops))
+    if len(loops) > MOVE_LOOPS:
+        chosen, count = min(outer, key=lambda k: extents[k]), 1
+    elif math.prod(extents) >= LIMIT or max(_reach(nest)) >= REACH:
+        chosen = max(outer, key=lambda k: extents[k] * max(abs(loops[k].source), loops[k].target))
         count = -(-extents[chosen] // 2)
     else:
-        yield nest
+        yield nest if loops else replace(nest, loops=(Axis(1, 1, 1),))
         return
-    axis, (a, b) = nest.loops[chosen], nest.starts
+    axis = loops[chosen]
     for first in range(0, axis.extent, count):
-        some = (Axis(min(count, axis.extent - first), axis.source, axis.target),) if count > 1 else ()
-        loops = (*nest.loops[:chosen], *some, *nest.loops[chosen + 1 :])
-        yield from _parts(Nest(loops, (a + first * axis.source, b + first * axis.target), nest.wide))
+        some = min(count, axis.extent - first)
+        left = (replace(axis, extent=some),) if some > 1 else ()
+        starts = (a + first * axis.source, b + first * axis.target)
+        yield from _parts(Nest((*loops[:chosen], *left, *loops[chosen + 1 :]), starts, nest.wide))
+
+
+def _reach(nest: Nest) -> tuple[int, int]:
+    """How many elements of source and target lie between the first and the last that are touched."""
+    pairs = list(zip(nest.loops, nest.extents, strict=True))
+    return (
+        sum((axis.extent - 1) * abs(axis.source) for axis, _ in pairs),
+        sum((extent - 1) * axis.target for axis, extent in pairs),
+    )
+
+
+def _words(size: int) -> tuple[str, str]:
+    """The kinds of a copy of words."""
+    return WORDS[size], WORDS[size]
 
 
 Call = tuple[Simt, int, tuple[int, ...]]
@@ -230,8 +244,6 @@ def _counted(loops: Sequence[Axis], extents: Sequence[int], most: int) -> tuple[
     """Five numbers for each of ``most`` axes, fastest first; those that there are not have only zeros."""
     words: list[int] = []
     for place, (axis, extent) in enumerate(zip(loops, extents, strict=True)):
-        if max(abs(axis.source), axis.target) >= 1 << 31:
-            raise NbcnnError(f"images of {abs(axis.source):,} elements are too large: strides have 32 bits")
         divided = (extent, *reciprocal(extent)) if place else (0, 0, 0)
         words[:0] = [*divided, axis.source, axis.target]
     return (*words, *(0,) * (5 * most - len(words)))

@@ -6,7 +6,8 @@ are accessed in order. Kinds are those of `memory`, or words that are copied as 
 
 An axis is five numbers: extent, factor and shift of the division by it, stride in the source, stride in
 the target; the fastest first. The slowest has 0 for the first three: there is nothing left to divide.
-Strides are in elements; those of the source may be 0 or negative, from element ``start`` on.
+Strides are in elements; those of the source may be 0 or negative, from element ``start`` on. A launch
+reaches over less than 2**31 elements of each side.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numba import cuda, float32, int32, int64, uint8, uint16
+from numba import cuda, float32, int32, int64, uint8, uint16, uint32
 
-from nbcnn.kernels.cuda.simt.integers import distance, quotient
+from nbcnn.kernels.cuda.simt.integers import along, quotient
 from nbcnn.kernels.cuda.simt.memory import reader, writer
 
 WORDS = {"b8": uint8, "b16": uint16, "b32": int32, "b64": int64}
@@ -38,14 +39,6 @@ def _access(SOURCE: str, TARGET: str) -> tuple[Any, Any, Any]:
     return read, write, WORDS[SOURCE]
 
 
-@cuda.jit(device=True)
-def along(count, n, factor, shift, a, b):
-    """What is left of ``count`` behind this axis, and the distances along it."""
-    rest = quotient(count, factor, shift)
-    digit = int32(count - rest * n)
-    return rest, distance(digit, a), distance(digit, b)
-
-
 def make_move(SOURCE: str, TARGET: str, LOOPS: int) -> Callable[..., None]:
     """An element at a time; ``valid`` elements along the fastest axis are followed by zeros."""
     read, write, word = _access(SOURCE, TARGET)
@@ -55,28 +48,30 @@ def make_move(SOURCE: str, TARGET: str, LOOPS: int) -> Callable[..., None]:
         n0, f0, h0, a0, b0, n1, f1, h1, a1, b1, n2, f2, h2, a2, b2,
         n3, f3, h3, a3, b3, n4, f4, h4, a4, b4, n5, f5, h5, a5, b5,
     ):  # fmt: skip
-        for i in range(cuda.grid(1), total, cuda.gridsize(1)):
+        i, step = int32(cuda.grid(1)), int32(cuda.gridsize(1))
+        while i < total:
             rest, at, to = along(i, n0, f0, h0, a0, b0)
-            inside = i - rest * n0 < valid
+            inside = int32(i - rest * n0) < valid
             if LOOPS > 1:
                 rest, s, t = along(rest, n1, f1, h1, a1, b1)
-                at, to = at + s, to + t
+                at, to = int32(at + s), int32(to + t)
             if LOOPS > 2:
                 rest, s, t = along(rest, n2, f2, h2, a2, b2)
-                at, to = at + s, to + t
+                at, to = int32(at + s), int32(to + t)
             if LOOPS > 3:
                 rest, s, t = along(rest, n3, f3, h3, a3, b3)
-                at, to = at + s, to + t
+                at, to = int32(at + s), int32(to + t)
             if LOOPS > 4:
                 rest, s, t = along(rest, n4, f4, h4, a4, b4)
-                at, to = at + s, to + t
+                at, to = int32(at + s), int32(to + t)
             if LOOPS > 5:
                 rest, s, t = along(rest, n5, f5, h5, a5, b5)
-                at, to = at + s, to + t
+                at, to = int32(at + s), int32(to + t)
             if inside:
-                write(target, to, read(source, int64(start) + at))
+                write(target, uint32(to), read(source, uint32(start + at)))
             else:
-                write(target, to, word(0))
+                write(target, uint32(to), word(0))
+            i = int32(i + step)
 
     return move
 
@@ -99,35 +94,39 @@ def make_turn(SOURCE: str, TARGET: str, LOOPS: int, TILE: int, THREADS: int) -> 
         shared = cuda.shared.array((TILE, LINE), word)
         x = int32(cuda.threadIdx.x % TILE)
         y = int32(cuda.threadIdx.x // TILE)
-        for tile in range(cuda.blockIdx.x, tiles, cuda.gridDim.x):
+        tile = int32(cuda.blockIdx.x)
+        while tile < tiles:
             rest = quotient(tile, fa, ha)
-            u = int32(tile - rest * across) * TILE
+            u = int32((tile - rest * across) * TILE)
             outer = quotient(rest, fd, hd)
-            v = int32(rest - outer * down) * TILE
-            at, to = int64(start), int64(0)
+            v = int32((rest - outer * down) * TILE)
+            at, to = int32(start), int32(0)
             if LOOPS > 0:
                 outer, s, t = along(outer, n0, f0, h0, a0, b0)
-                at, to = at + s, to + t
+                at, to = int32(at + s), int32(to + t)
             if LOOPS > 1:
                 outer, s, t = along(outer, n1, f1, h1, a1, b1)
-                at, to = at + s, to + t
+                at, to = int32(at + s), int32(to + t)
             if LOOPS > 2:
                 outer, s, t = along(outer, n2, f2, h2, a2, b2)
-                at, to = at + s, to + t
+                at, to = int32(at + s), int32(to + t)
             if LOOPS > 3:
                 outer, s, t = along(outer, n3, f3, h3, a3, b3)
-                at, to = at + s, to + t
+                at, to = int32(at + s), int32(to + t)
+            i, at = int32(u + x), int32(at + u + x)
             for k in range(STEPS):
-                i, j = u + x, v + y + k * ROWS
+                j = int32(v + y + k * ROWS)
                 if i < nu and j < nv:
-                    shared[y + k * ROWS, x] = read(source, at + i + distance(j, row))
+                    shared[y + k * ROWS, x] = read(source, uint32(at + j * row))
             cuda.syncthreads()
+            j, to = int32(v + x), int32(to + v + x)
             for k in range(STEPS):
-                i, j = u + y + k * ROWS, v + x
+                i = int32(u + y + k * ROWS)
                 if i < nu and j < nv:
-                    write(target, to + j + distance(i, column), shared[x, y + k * ROWS])
+                    write(target, uint32(to + i * column), shared[x, y + k * ROWS])
                 elif i < nu and j < wide:
-                    write(target, to + j + distance(i, column), word(0))
+                    write(target, uint32(to + i * column), word(0))
             cuda.syncthreads()
+            tile = int32(tile + cuda.gridDim.x)
 
     return turn
