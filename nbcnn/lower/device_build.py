@@ -12,7 +12,7 @@ from nbcnn.lower.build import check_bound, planned_sizes, warn_of_references
 from nbcnn.lower.device_model import DeviceModel
 from nbcnn.lower.device_plan import DeviceWeights, lower
 from nbcnn.lower.layout import lay_out
-from nbcnn.lower.select import contests
+from nbcnn.lower.select import Choice, contests
 from nbcnn.lower.stopwatch import Progress
 from nbcnn.lower.taps import add_taps
 from nbcnn.options import CompileOptions
@@ -42,9 +42,7 @@ def compile_graph(
     device = launcher or open_device(options.device)
     options = replace(options, threads=1, strips=False)
     target = target_of(device, options.precision)
-    rivals = contests(graph, kernels(), target, options)
-    choices = assign.assign(rivals, lambda nbytes: 2 * nbytes / CONVERTED)
-    choices = add_taps(graph, choices, kernels(), target, options)
+    choices = choose(graph, target, options)
     warn_of_references(choices)
     store, weights = Store(), DeviceWeights(device)
 
@@ -64,6 +62,13 @@ def compile_graph(
             progress(done + 1, len(configs), "building kernels")
     program = DeviceProgram(lambda batch: lower(graph, choices, emit(batch), weights), device)
     return DeviceModel(graph, choices, program, sizes[0], 1, target)
+
+
+def choose(graph: Graph, target: CudaTarget, options: CompileOptions) -> list[Choice]:
+    """The kernel of every node, by estimates; needs no device."""
+    rivals = contests(graph, kernels(), target, options)
+    choices = assign.assign(rivals, lambda nbytes: 2 * nbytes / CONVERTED)
+    return add_taps(graph, choices, kernels(), target, options)
 
 
 def target_of(device: Launcher, precision: str) -> CudaTarget:
