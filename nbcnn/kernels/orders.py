@@ -144,3 +144,34 @@ def merged(axes: Iterable[Axis]) -> list[Axis]:
         else:
             loops.append(axis)
     return loops
+
+
+@dataclass(frozen=True)
+class Loops:
+    """The loops of a reduction: what stays, what goes, and the axis whose elements follow each other in the
+    source; ``across`` tells that it stays, and that its elements follow each other in the target, too."""
+
+    kept: list[Axis]
+    reduced: list[Axis]
+    inner: Axis
+    across: bool
+
+
+def reduced_loops(x: TensorType, along: tuple[int, ...], source: View, target: View, batch: int) -> Loops:
+    """The loops of a reduction of ``x`` along these axes."""
+    gone = [a - 1 for a in along if a]
+    shape = x.extents()[1:]
+    a = axes_of(source, shape)
+    b = axes_of(target, [1 if i in gone else n for i, n in enumerate(shape)])
+    assert a is not None and b is not None
+    stays = [[] if i in gone else strides for i, strides in enumerate(a)]
+    kept = matched(stays, b, batch, (source.image_stride, target.image_stride))
+    assert kept is not None
+    kept = merged(kept)
+    # What is reduced has no place in the target: the order of the source stands for it.
+    reduced = merged(Axis(n, s, s) for i in gone for n, s in a[i])
+    inner = next((k for k in kept if k.source == 1 and k.target == 1), None)
+    if inner is not None:
+        return Loops([k for k in kept if k is not inner], reduced, inner, True)
+    inner = next((r for r in reduced if r.source == 1), Axis(1, 1, 1))
+    return Loops(kept, [r for r in reduced if r is not inner], inner, False)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 from nbcnn.kernels.base import PLAIN, Emit, Kernel, Layout, Site, Step, View, nhwc
-from nbcnn.kernels.cpu.reduce import loops_of
-from nbcnn.kernels.orders import Axis
+from nbcnn.kernels.orders import Axis, reduced_loops
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
@@ -40,7 +39,7 @@ class ArgExtremum(Kernel):
 
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (source,), (target,), (x,) = ins, outs, site.in_types
-        loops = loops_of(x, (_axis(site),), source, target, emit.batch)
+        loops = reduced_loops(x, (_axis(site),), source, target, emit.batch)
         along = loops.reduced[0] if loops.reduced else Axis(1, 0, 0)
         kept = loops.kept or [Axis(1, 0, 0)]
         args = (

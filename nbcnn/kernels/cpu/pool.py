@@ -6,7 +6,7 @@ import math
 
 from nbcnn.kernels.base import F32, Buffer, Emit, Kernel, Rowwise, Site, Step, View, round_up
 from nbcnn.kernels.cpu import estimates
-from nbcnn.kernels.rows import Walk
+from nbcnn.kernels.rows import Walk, pooling
 from nbcnn.ops.pool import AvgPool, MaxPool
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
@@ -73,13 +73,7 @@ class WindowPool(Rowwise):
 
 def _walks(site: Site) -> list[Walk]:
     """The windows along each axis of a pool."""
-    op: MaxPool | AvgPool = site.op  # type: ignore[assignment]
-    at = op.at(site.in_types[0])
-    size, out = (t.extents()[2:] for t in (site.in_types[0], site.out_types[0]))
-    rank = len(size)
-    pads = (at.pads[:rank], at.pads[rank:])
-    axes = zip(size, out, at.kernel, at.stride, at.dilation, *pads, strict=True)
-    return [Walk(*numbers) for numbers in axes]
+    return pooling(site.op, site.in_types[0], site.out_types[0])  # type: ignore[arg-type]
 
 
 def _together(height: Walk, width: Walk) -> Walk:

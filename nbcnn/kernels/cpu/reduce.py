@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-from nbcnn.ir.types import TensorType
 from nbcnn.kernels import orders
 from nbcnn.kernels.base import F32, PLAIN, Emit, Float, Kernel, Layout, Site, Step, View, round_up
-from nbcnn.kernels.orders import Axis
+from nbcnn.kernels.orders import Axis, reduced_loops
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
@@ -27,16 +25,6 @@ CODES = {
 """Operator -> OP of ``code/reduce.py``."""
 
 
-@dataclass(frozen=True)
-class Loops:
-    """What stays, what goes, and the axis whose elements follow each other in the source."""
-
-    kept: list[Axis]
-    reduced: list[Axis]
-    inner: Axis
-    across: bool
-
-
 class Reduce(Kernel):
     """The Reduce operators; the axes that go may be anywhere, in up to two stretches and a contiguous one."""
 
@@ -49,7 +37,7 @@ class Reduce(Kernel):
         if 0 in site.op.along(x):  # type: ignore[attr-defined]
             return "it reduces the batch"
         view = orders.nominal(PLAIN, x)
-        loops = loops_of(x, site.op.along(x), view, view, 1)  # type: ignore[attr-defined]
+        loops = reduced_loops(x, site.op.along(x), view, view, 1)  # type: ignore[attr-defined]
         return None if len(loops.reduced) <= 2 else "it reduces too many separate axes"
 
     def cost(self, site: Site, target: Target) -> float:
@@ -67,7 +55,7 @@ class Reduce(Kernel):
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (source,), (target,), lanes = ins, outs, emit.target.lanes
         x = site.in_types[0]
-        loops = loops_of(x, site.op.along(x), source, target, emit.batch)  # type: ignore[attr-defined]
+        loops = reduced_loops(x, site.op.along(x), source, target, emit.batch)  # type: ignore[attr-defined]
         width, readable = loops.inner.extent, loops.inner.extent
         if source.layout.kind == "nhwc":
             readable = source.pitch
@@ -91,23 +79,3 @@ class Reduce(Kernel):
         )
         touched = site.in_types[0].elements(emit.batch) + site.out_types[0].elements(emit.batch)
         return [Step(site.name, spec, args, nbytes=F32 * touched)]
-
-
-def loops_of(x: TensorType, along: tuple[int, ...], source: View, target: View, batch: int) -> Loops:
-    """The loops of a reduction of ``x`` along these axes."""
-    gone = [a - 1 for a in along if a]
-    shape = x.extents()[1:]
-    a = orders.axes_of(source, shape)
-    b = orders.axes_of(target, [1 if i in gone else n for i, n in enumerate(shape)])
-    assert a is not None and b is not None
-    stays = [[] if i in gone else strides for i, strides in enumerate(a)]
-    kept = orders.matched(stays, b, batch, (source.image_stride, target.image_stride))
-    assert kept is not None
-    kept = orders.merged(kept)
-    # What is reduced has no place in the target: the order of the source stands for it.
-    reduced = orders.merged(Axis(n, s, s) for i in gone for n, s in a[i])
-    inner = next((k for k in kept if k.source == 1 and k.target == 1), None)
-    if inner is not None:
-        return Loops([k for k in kept if k is not inner], reduced, inner, True)
-    inner = next((r for r in reduced if r.source == 1), Axis(1, 1, 1))
-    return Loops(kept, [r for r in reduced if r is not inner], inner, False)
