@@ -30,6 +30,18 @@ Tune = Annotated[
     typer.Option("--tune", help="Choose kernels by timing them on this machine, once."),
 ]
 
+Target = Annotated[
+    str, typer.Option(metavar="cpu|cuda", help="Where it runs: this CPU, or an NVIDIA GPU (nbcnn[cuda]).")
+]
+
+Precision = Annotated[
+    str,
+    typer.Option(
+        metavar="PRECISION",
+        help="Arithmetic: float32; on GPUs also 3xtf32, tf32, float16, bfloat16, which round more.",
+    ),
+]
+
 SETTINGS = {"allow_extra_args": True, "ignore_unknown_options": True}
 """Options that a verb does not know are those of the pipeline."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nbcnn.cli.common import ModelName, Passes, Tune, compiled, pipeline_options
+from nbcnn.cli.common import ModelName, Passes, Precision, Target, Tune, compiled, pipeline_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,6 +30,8 @@ def explain(
     kernels: Annotated[
         bool, typer.Option("--kernels", help="Compile, and list each step's kernel and those that lost.")
     ] = False,
+    target: Target = "cpu",
+    precision: Precision = "float32",
     tune: Tune = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -44,6 +46,7 @@ def explain(
       nbcnn explain resnet50 --why-not fuse-conv-bn --node layer1.0.conv2
       nbcnn explain resnet50 --node layer1.0.relu
       nbcnn explain resnet50 --kernels --tune
+      nbcnn explain resnet50 --kernels --target cuda --precision float16
     """
     from nbcnn import api
     from nbcnn.debug import explain as debug
@@ -55,7 +58,8 @@ def explain(
     graph = api.load(model)
     found: Any
     if kernels:
-        steps = compiled(optimize(graph, pipeline), "none", tune=tune).explain()
+        program = compiled(optimize(graph, pipeline), "none", target, precision=precision, tune=tune)
+        steps = program.explain()
         steps = [s for s in steps if node in (None, s.node)]
         return _show(json, [asdict(s) for s in steps], _kernels(steps))
     if node and why_not:

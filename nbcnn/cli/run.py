@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nbcnn.cli.common import ModelName, Passes, Tune, compiled
+from nbcnn.cli.common import ModelName, Passes, Precision, Target, Tune, compiled
 from nbcnn.cli.progress import bar
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def run(
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads; all cores when not given.")] = None,
     passes: Passes = "default",
+    target: Target = "cpu",
+    precision: Precision = "float32",
     tune: Tune = False,
 ) -> None:
     """Classify images, paint what they show, or find things in them.
@@ -59,6 +61,7 @@ def run(
       nbcnn run digits graphs/samples/*.png --top 1
       nbcnn run digit_scenes graphs/samples/scenes/*.png -o found
       nbcnn run resnet50 cat.jpg --weights resnet50.safetensors --json
+      nbcnn run resnet50 cat.jpg --target cuda --precision float16
     """
     from nbcnn import api
     from nbcnn.frontends import tasks
@@ -68,7 +71,7 @@ def run(
     task = tasks.task(graph)
     targets = _targets(task, images, output, graph.name)
     prepare(read_image(images[0]), graph, images[0])  # a wrong file should not have to wait for the compiler
-    program = compiled(graph, passes, threads=threads, tune=tune)
+    program = compiled(graph, passes, target, threads=threads, precision=precision, tune=tune)
     report: list[dict[str, Any]] = []
     with bar("running") as progress:
         for done, (path, target) in enumerate(zip(images, targets, strict=True)):
