@@ -72,6 +72,15 @@ def pixel_weights(config: ConvMma, weights: np.ndarray) -> np.ndarray:
     return round_tf32(packed) if config.kind == "tf32" else packed
 
 
+def bias_vector(bias: np.ndarray | None, filters: int, vector: int) -> np.ndarray:
+    """Float32, one for each of ``filters``, zeros where there are none, filled up to whole vectors."""
+    packed = np.zeros(-(-filters // vector) * vector, np.float32)
+    if bias is not None:
+        packed[:filters] = bias
+    return packed
+
+
 def depthwise_weights(kind: str, weights: np.ndarray) -> np.ndarray:
-    """[C, 1, R, S] to [R, S, C] of ``kind``."""
-    return np.ascontiguousarray(to_kind(kind, weights[:, 0].transpose(1, 2, 0)))
+    """[C, 1, R, S] to [R, S, C] of ``kind``, C filled up with zeros to 16-byte vectors."""
+    padded = np.pad(weights[:, 0], ((0, -len(weights) % (16 // KINDS[kind].size)), (0, 0), (0, 0)))
+    return np.ascontiguousarray(to_kind(kind, padded.transpose(1, 2, 0)))

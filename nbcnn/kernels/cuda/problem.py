@@ -54,6 +54,10 @@ class Conv:
         return self.n * self.p * self.q
 
 
+LIMIT = 1 << 31
+"""Bytes of an input of one launch: beyond, its offsets do not fit, nor do divisors (`magic`)."""
+
+
 def magic(divisor: int) -> tuple[int, int]:
     """``(multiplier, shift)`` with ``n // divisor == (n * multiplier >> 32) >> shift`` for n < 2^31.
 
@@ -95,7 +99,8 @@ def launch(
         case Depthwise():
             grid = _depthwise(config, conv, values)
     for name in _operands(config):
-        if not values.get(name) or (isinstance(values[name], int) and values[name] % 16):
+        found = values.get(name)
+        if found is None or (isinstance(found, int) and (not found or found % 16)):
             raise ValueError(f"{config.name} needs the address of {name}, a multiple of 16")
     return Launch(config, grid, tuple(values.get(name, 0) for name, _ in config.params))
 
@@ -109,6 +114,12 @@ def _operands(config: Config) -> set[str]:
     return found if config.epilogue.residual != "none" else found - {"residual"}
 
 
+def most_images(conv: Conv, size: int) -> int:
+    """How many images of ``size`` bytes an element fit in one launch: offsets have 32 bits; 0 for none."""
+    image = max(conv.h * conv.w * (conv.x_pitch or conv.c * size), conv.p * conv.q * 4)
+    return (LIMIT - 1) // image
+
+
 def _sizes(config: Config, conv: Conv) -> dict[str, Any]:
     size = KINDS[config.kind].size
     if max(conv.r, conv.s) > 15:
@@ -118,7 +129,7 @@ def _sizes(config: Config, conv: Conv) -> dict[str, Any]:
             f"{conv.k} filters of {config.kind} in {conv.groups} groups: not whole 16-byte vectors"
         )
     pitch = conv.x_pitch or conv.c * size
-    if max(conv.n * conv.h * conv.w * pitch, conv.m * 4) >= 1 << 31:  # 32-bit offsets; divisors (`magic`)
+    if conv.n > most_images(conv, size):
         raise ValueError(f"{conv.n} images of {conv.h}x{conv.w} with {pitch} bytes a pixel: at most 2 GiB")
     unit = 4 * size if getattr(config, "pixels4", False) else 16
     if conv.x_pitch % unit or conv.residual_pitch % 16 or conv.out_pitch % 16:
@@ -187,6 +198,9 @@ def _conv_wgmma(
             (conv.q - 1) * conv.strides[1] - pad_w - (conv.w - 1),
             (conv.p - 1) * conv.strides[0] - pad_h - (conv.h - 1),
         )
+        reach = ((conv.s - 1) * conv.dilations[1], (conv.r - 1) * conv.dilations[0])
+        if min(upper) < -128 or max(upper) > 127 or max(reach) > 255:
+            raise ValueError(f"{config.name}: TMA takes windows that reach 128 pixels beyond their corner")
         strides = (conv.strides[1], conv.strides[0])
         values["x"] = Im2col(
             values["x"],

@@ -31,7 +31,10 @@ KINDS = {
     "s8": Kind(1, "mma_s8", 32, whole=True),  # scaled per filter, symmetric
 }
 
-ACTIVATIONS = ("none", "relu", "clamp", "leaky_relu", "sigmoid", "hard_sigmoid", "silu", "hard_swish")
+ACTIVATIONS = (
+    *("none", "relu", "clamp", "leaky_relu", "sigmoid", "hard_sigmoid", "silu", "hard_swish"),
+    *("tanh", "elu", "selu", "gelu", "gelu_tanh", "mish"),
+)
 RESIDUALS = ("none", "before", "after")
 """A residual is added nowhere, before the activation, or after it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,6 +114,18 @@ def activation(name: str, y: np.ndarray, a: float, b: float) -> np.ndarray:
             return y / (1 + np.exp(-a * y))
         case "hard_swish":
             return y * np.clip(y + 3, 0, 6) / 6
+        case "tanh":
+            return np.tanh(y)
+        case "elu":
+            return np.where(y < 0, a * np.expm1(b * np.minimum(y, 0)), y)
+        case "selu":
+            return a * np.where(y < 0, b * np.expm1(np.minimum(y, 0)), y)
+        case "gelu":
+            return y * np.vectorize(math.erfc)(-y / math.sqrt(2)) / 2
+        case "gelu_tanh":
+            return y / (1 + np.exp(-2 * math.sqrt(2 / math.pi) * (y + 0.044715 * y**3)))
+        case "mish":
+            return y * np.tanh(np.log1p(np.exp(y)))
     return y
 
 

@@ -105,7 +105,7 @@ def test_refuses(config, conv: Conv, message: str) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Epilogue("gelu_tanh"),
+        lambda: Epilogue("softplus"),
         lambda: Epilogue("relu", "twice"),
         lambda: ConvMma("f16", 64, 64, 48, 32, 32, 3),
         lambda: ConvMma("f16", 64, 64, 64, 48, 32, 3),

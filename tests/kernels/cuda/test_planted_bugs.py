@@ -148,9 +148,9 @@ BUGS = {
     "scale of the s8 residual": mma("epilogue", "e.fmul(r, residual_scale)", "r", WHOLE, S8_CONV),
     "scale of the s8 result": mma("epilogue", "e.fmul(v, out_scale)", "v", WHOLE, S8_CONV),
     "silu without its argument's scale": mma(
-        "epilogue",
-        "e.fmul(x, _sigmoid(e, e.fmul(a, x)))",
-        "e.fmul(x, _sigmoid(e, e.fmul(x, 2.0)))",
+        "activations",
+        "e.fmul(e.fmul(a, x), -LOG2_E)",
+        "e.fmul(e.fmul(x, 2.0), -LOG2_E)",
         WHOLE,
         S8_CONV,
     ),

@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from nbcnn.kernels.cuda.code.activations import activate
 from nbcnn.kernels.cuda.shapes import KINDS, Epilogue
-
-LOG2_E = 1.4426950408889634
 
 
 @dataclass(frozen=True)
@@ -28,34 +27,6 @@ class Operands:
     residual_pitch: Any
     out_pitch: Any
     floats: Any  # a, b, residual_scale, out_scale
-
-
-def activate(e: Any, name: str, x: Any, a: Any, b: Any) -> Any:
-    """``x`` after an activation, ``a`` and ``b`` as the CPU kernels define them; NaN stays NaN."""
-    match name:
-        case "none":
-            return x
-        case "relu":
-            return e.op("max", x, 0.0)
-        case "clamp":
-            return e.op("min", e.op("max", x, a), b)
-        case "leaky_relu":
-            return e.fma(a, e.op("min", x, 0.0), e.op("max", x, 0.0))
-        case "sigmoid":
-            return _sigmoid(e, x)
-        case "hard_sigmoid":
-            return e.op("min", e.op("max", e.fma(a, x, b), 0.0), 1.0)
-        case "silu":
-            return e.fmul(x, _sigmoid(e, e.fmul(a, x)))
-        case "hard_swish":
-            gate = e.op("min", e.op("max", e.fadd(x, 3.0), 0.0), 6.0)
-            return e.fmul(x, e.fmul(gate, 1 / 6))
-    raise ValueError(f"no activation {name!r}")
-
-
-def _sigmoid(e: Any, x: Any) -> Any:
-    """1 / (1 + exp(-x)); with the approximate exp2 and reciprocal off by at most 4 ulp + |x| / 2 ulp."""
-    return e.op("reciprocal_approx", e.fadd(e.op("exp2_approx", e.fmul(x, -LOG2_E)), 1.0))
 
 
 def unpack(e: Any, kind: str, words: list[Any]) -> list[Any]:
