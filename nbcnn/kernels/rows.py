@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from nbcnn.ir.types import TensorType
-from nbcnn.ops.pool_window import PoolWindow
-
 
 @dataclass(frozen=True)
 class Walk:
@@ -52,12 +49,3 @@ class Walk:
         return replace(
             self, size=high - low, out=last - first, before=above, after=self.size + self.after - high
         )
-
-
-def pooling(op: PoolWindow, x: TensorType, out: TensorType) -> list[Walk]:
-    """The windows of a pool along each axis of the plane."""
-    at, size = op.at(x), x.extents()[2:]
-    rank = len(size)
-    pads = (at.pads[:rank], at.pads[rank:])
-    axes = zip(size, out.extents()[2:], at.kernel, at.stride, at.dilation, *pads, strict=True)
-    return [Walk(*numbers) for numbers in axes]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-from nbcnn.kernels.base import F32, Buffer, Emit, Kernel, Rowwise, Site, Step, View, round_up
+from nbcnn.kernels import pool
+from nbcnn.kernels.base import F32, Buffer, Emit, Rowwise, Site, Step, View, round_up
 from nbcnn.kernels.cpu import estimates
-from nbcnn.kernels.rows import Walk, pooling
+from nbcnn.kernels.pool import walks
+from nbcnn.kernels.rows import Walk
 from nbcnn.ops.pool import AvgPool, MaxPool
-from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
 
@@ -22,17 +23,12 @@ def _bytes(site: Site, emit: Emit) -> int:
     return site.in_types[0].nbytes(emit.batch) + site.out_types[0].nbytes(emit.batch)
 
 
-class WindowPool(Rowwise):
+class WindowPool(pool.WindowPool[Target], Rowwise):
     """max_pool and avg_pool over one to three axes.
 
     A maximum over a volume is one over its planes and then over depth; so is a mean, because the number of
     points that a window counts is the product of those along each axis.
     """
-
-    name = "pool"
-
-    def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
-        return None if site.op.name in ("max_pool", "avg_pool") else f"{site.op.name} is no pooling"
 
     def cost(self, site: Site, target: Target) -> float:
         taps = math.prod(site.op.at(site.in_types[0]).kernel)  # type: ignore[attr-defined]
@@ -42,7 +38,7 @@ class WindowPool(Rowwise):
         return estimates.CALL + seconds + estimates.far(moved, target, 2 * estimates.FAR)
 
     def walk(self, site: Site) -> Walk:
-        return _walks(site)[0]
+        return walks(site)[0]
 
     def steps(
         self,
@@ -53,7 +49,7 @@ class WindowPool(Rowwise):
         rows: Walk | None = None,
     ) -> list[Step]:
         (a,), (out,), batch = ins, outs, emit.batch
-        *rest, height, width = (Walk(1, 1), *_walks(site))
+        *rest, height, width = (Walk(1, 1), *walks(site))
         if len(rest) < 2:
             return [_planes(site, a, out, batch, rows or height, width, emit)]
         depth = rest[1]
@@ -69,11 +65,6 @@ class WindowPool(Rowwise):
             _planes(site, a, between, batch * depth.size, height, width, emit),
             _planes(site, between, out, batch, depth, _together(height, width), emit),
         ]
-
-
-def _walks(site: Site) -> list[Walk]:
-    """The windows along each axis of a pool."""
-    return pooling(site.op, site.in_types[0], site.out_types[0])  # type: ignore[arg-type]
 
 
 def _together(height: Walk, width: Walk) -> Walk:
@@ -105,14 +96,8 @@ def _planes(site: Site, a: View, out: View, images: int, rows: Walk, cols: Walk,
     return Step(site.name, spec, args, nbytes=_bytes(site, emit))
 
 
-class GlobalPool(Kernel):
+class GlobalPool(pool.GlobalPool[Target]):
     """global_avg_pool and global_max_pool."""
-
-    name = "global_pool"
-
-    def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
-        known = ("global_avg_pool", "global_max_pool")
-        return None if site.op.name in known else f"{site.op.name} is no global pooling"
 
     def cost(self, site: Site, target: Target) -> float:
         return estimates.streamed(site.in_types, target, near=7.4e-12)

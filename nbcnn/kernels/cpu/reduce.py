@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-from nbcnn.kernels import orders
-from nbcnn.kernels.base import F32, PLAIN, Emit, Float, Kernel, Layout, Site, Step, View, round_up
-from nbcnn.kernels.orders import Axis, reduced_loops
-from nbcnn.options import CompileOptions
+from nbcnn.kernels import reduce
+from nbcnn.kernels.base import F32, Emit, Float, Site, Step, View, round_up
+from nbcnn.kernels.orders import Axis
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
 
@@ -25,37 +24,17 @@ CODES = {
 """Operator -> OP of ``code/reduce.py``."""
 
 
-class Reduce(Kernel):
-    """The Reduce operators; the axes that go may be anywhere, in up to two stretches and a contiguous one."""
+class Reduce(reduce.Reduce[Target]):
+    """The Reduce operators."""
 
-    name = "reduce"
-
-    def refuse(self, site: Site, target: Target, options: CompileOptions) -> str | None:
-        if site.op.name not in CODES:
-            return f"{site.op.name} is no reduction that is vectorised"
-        (x,) = site.in_types
-        if 0 in site.op.along(x):  # type: ignore[attr-defined]
-            return "it reduces the batch"
-        view = orders.nominal(PLAIN, x)
-        loops = reduced_loops(x, site.op.along(x), view, view, 1)  # type: ignore[attr-defined]
-        return None if len(loops.reduced) <= 2 else "it reduces too many separate axes"
+    known = frozenset(CODES)
 
     def cost(self, site: Site, target: Target) -> float:
         return site.in_types[0].elements() * 1e-10
 
-    def accepts(self, site: Site, slot: int, layout: Layout) -> bool:
-        return orders.ordinary(site.in_types[0], layout)
-
-    def writes(self, site: Site, ins: tuple[Layout, ...]) -> tuple[Layout, ...]:
-        """As the operand lies while channels stay; what has lost them is compact in its plain order."""
-        channels_stay = 1 not in site.op.along(site.in_types[0])  # type: ignore[attr-defined]
-        plain = ins[0] == PLAIN or not channels_stay
-        return (PLAIN,) if plain else (orders.layout_for(site.out_types[0], ins),)
-
     def steps(self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit) -> list[Step]:
         (source,), (target,), lanes = ins, outs, emit.target.lanes
-        x = site.in_types[0]
-        loops = reduced_loops(x, site.op.along(x), source, target, emit.batch)  # type: ignore[attr-defined]
+        loops = self.loops(site, source, target, emit.batch)
         width, readable = loops.inner.extent, loops.inner.extent
         if source.layout.kind == "nhwc":
             readable = source.pitch
