@@ -23,9 +23,10 @@ from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.runtime.cuda.cubin import Config
 from nbcnn.runtime.cuda.maps import Im2col, Tiled
+from nbcnn.target import CudaTarget, Target
 
-AnyTarget = TypeVar("AnyTarget")
-"""`nbcnn.target.Target` for the CPU's kernels, `nbcnn.target.CudaTarget` for a GPU's."""
+AnyTarget = TypeVar("AnyTarget", bound=Target | CudaTarget)
+"""`Target` for the CPU's kernels, `CudaTarget` for a GPU's."""
 
 F32 = 4
 """Bytes of a float32."""
@@ -309,12 +310,15 @@ class Backend:
     (``elements`` of an image, for plain values), ``nbytes(layout, target, batch, type)`` the size of one;
     ``convert(site, source, view, type, emit)`` are the steps that copy a value of ``type`` to where it lies
     in another layout, or from plain to plain. Pixels become other pixels over plain (`nbcnn.lower.layout`).
+    ``move(site, source, target, axes, emit, offsets)`` are the steps that copy floats along the loops
+    ``axes`` (`nbcnn.kernels.orders.Axis`), ``offsets`` elements into the views.
     """
 
     kernels: Callable[[], tuple[Kernel, ...]]
     view: Callable[[Buffer, Layout, Any, int], View]
     nbytes: Callable[[Layout, Any, int, TensorType], int]
     convert: Callable[[str, View, View, TensorType, Emit], Sequence[AnyStep]]
+    move: Callable[..., list[Any]]
 
 
 class Kernel(Generic[AnyTarget]):

@@ -71,6 +71,6 @@ def kernels() -> tuple[Kernel, ...]:
 @cache
 def backend() -> Backend:
     """The CPU as lowering sees it."""
-    from nbcnn.kernels.cpu import convert
+    from nbcnn.kernels.cpu import convert, moves
 
-    return Backend(kernels, convert.view_of, convert.nbytes, convert.convert)
+    return Backend(kernels, convert.view_of, convert.nbytes, convert.convert, moves.move)

@@ -3,49 +3,28 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from nbcnn.errors import NbcnnError
 from nbcnn.kernels.base import F32, Buffer, Emit, Float, Layout, Site, Step, Store, View, round_up
+from nbcnn.kernels.taps import Taps
 from nbcnn.runtime.codecache import KernelSpec
 
 OUTSIDE = int(np.iinfo(np.int32).min)
 """Table entry of a point that no pixel makes: it gets the fill value."""
 
 
-@dataclass(frozen=True, eq=False)
-class Taps:
-    """What each point of an axis is made of: elements [points, taps], -1 for none, and their weights."""
-
-    index: np.ndarray
-    weight: np.ndarray
-
-    @property
-    def count(self) -> int:
-        return self.index.shape[1]
-
-    @property
-    def points(self) -> int:
-        return len(self.index)
-
-    @classmethod
-    def of(cls, index: np.ndarray) -> Taps:
-        """Elements that are copied."""
-        return cls(index[:, None], np.ones((len(index), 1)))
-
-    def tables(self, stride: int, store: Store) -> tuple[np.ndarray, np.ndarray]:
-        """(offsets int32, weights float32) for elements ``stride`` floats apart."""
-        reach = int(self.index.max(initial=0)) * stride
-        if reach >= 1 << 31:
-            raise NbcnnError(f"images of {reach:,} floats are too large: offsets have 32 bits")
-        offsets = np.where(self.index < 0, OUTSIDE, self.index * stride).astype(np.int32)
-        weight = self.weight.astype(np.float32)
-        return tuple(  # type: ignore[return-value]
-            store.get(("tables", "taps", a.dtype.str, a.shape, a.tobytes()), a.copy)
-            for a in (offsets, weight)
-        )
+def tables(taps: Taps, stride: int, store: Store) -> tuple[np.ndarray, np.ndarray]:
+    """(offsets int32, weights float32) for elements ``stride`` floats apart."""
+    reach = int(taps.index.max(initial=0)) * stride
+    if reach >= 1 << 31:
+        raise NbcnnError(f"images of {reach:,} floats are too large: offsets have 32 bits")
+    offsets = np.where(taps.index < 0, OUTSIDE, taps.index * stride).astype(np.int32)
+    weight = taps.weight.astype(np.float32)
+    return tuple(  # type: ignore[return-value]
+        store.get(("tables", "taps", a.dtype.str, a.shape, a.tobytes()), a.copy) for a in (offsets, weight)
+    )
 
 
 def plane(
@@ -57,7 +36,8 @@ def plane(
     c, height, width = source.layout.image  # type: ignore[misc]
     lanes = emit.target.lanes
     in_stride = emit.batch * height * width // planes * source.pitch
-    (y, wy), (x, wx) = rows.tables(width * source.pitch, emit.store), columns.tables(source.pitch, emit.store)
+    y, wy = tables(rows, width * source.pitch, emit.store)
+    x, wx = tables(columns, source.pitch, emit.store)
     args = (
         *(source.address, target.address, planes, rows.points, columns.points, y, wy, x, wx),
         *(round_up(c, lanes), target.pitch, in_stride, rows.points * columns.points * target.pitch),
@@ -79,7 +59,7 @@ def axis(
     before, extent, after = extents
     c, lanes = source.layout.image[0], emit.target.lanes  # type: ignore[index]
     width = round_up(c, lanes)
-    index, weight = taps.tables(after * source.pitch, emit.store)
+    index, weight = tables(taps, after * source.pitch, emit.store)
     made = after
     if source.pitch == target.pitch == width:
         width, after = after * width, 1

@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nbcnn.kernels.base import Backend, Kernel
 
-KERNELS: tuple[str, ...] = ()
+KERNELS: tuple[str, ...] = (
+    "elementwise:Unary",
+    "elementwise:Binary",
+    "elementwise:Affine",
+)
 """``module:Class`` below this package; of kernels that can serve a site the cheapest is taken."""
 
 
@@ -33,6 +37,6 @@ def kernels() -> tuple[Kernel, ...]:
 def backend() -> Backend:
     """A GPU as lowering sees it."""
     from nbcnn.kernels.base import Backend
-    from nbcnn.kernels.cuda import convert
+    from nbcnn.kernels.cuda import convert, moves
 
-    return Backend(kernels, convert.view_of, convert.nbytes, convert.convert)
+    return Backend(kernels, convert.view_of, convert.nbytes, convert.convert, moves.move)
