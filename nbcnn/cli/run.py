@@ -69,20 +69,20 @@ def run(
 
     graph = api.load(model, weights=weights)
     task = tasks.task(graph)
-    targets = _targets(task, images, output, graph.name)
+    pictures = _targets(task, images, output, graph.name)
     prepare(read_image(images[0]), graph, images[0])  # a wrong file should not have to wait for the compiler
     program = compiled(graph, passes, target, threads=threads, precision=precision, tune=tune)
     report: list[dict[str, Any]] = []
     with bar("running") as progress:
-        for done, (path, target) in enumerate(zip(images, targets, strict=True)):
+        for done, (path, picture) in enumerate(zip(images, pictures, strict=True)):
             progress(done, len(images), Path(path).name)
             image = read_image(path)
             array, place = prepare(image, graph, path)
             found = task.read(graph, program.run({next(iter(graph.inputs)): array}), place)
             report.append({"image": path, task.entries: _entries(found)[: top or TOP.get(task.kind)]})
-            if target:
-                _draw(task, image, found, target)
-                report[-1]["picture"] = str(target)
+            if picture:
+                _draw(task, image, found, picture)
+                report[-1]["picture"] = str(picture)
     typer.echo(_json(report, task.entries) if json else _text(report, task.entries))
 
 

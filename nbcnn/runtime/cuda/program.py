@@ -169,6 +169,11 @@ class DeviceContext:
                     self.launcher.end_graph(graph)
         return found
 
+    def whole(self, repeats: int) -> float:
+        """Seconds of all steps on the device, of one start to the next; steps in Python do not count."""
+        graphs = self._graphs.values()
+        return sum(self.launcher.seconds(graph, self.stream, repeats) for graph in graphs)
+
     def _allocate(self, nbytes: int) -> int:
         launcher, address = self.launcher, self.launcher.allocate(nbytes)
         self._held.append(lambda: launcher.free(address))
