@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from nbcnn.kernels.base import Backend, Kernel
 
 KERNELS: tuple[str, ...] = (
+    "tensor_depthwise:TensorDepthwise",
+    "tensor_conv:TensorStem",
+    "tensor_conv:TensorConv",
+    "tensor_conv:TensorDense",
     "elementwise:Unary",
     "elementwise:Binary",
     "elementwise:Affine",
