@@ -53,6 +53,15 @@ class DeviceArray:
         nbytes = math.prod(shape) * np.dtype(dtype).itemsize
         return cls(launcher, launcher.allocate(max(nbytes, 1)), shape, dtype, stream)
 
+    @classmethod
+    def of(cls, launcher: Launcher, values: np.ndarray) -> DeviceArray:
+        """A copy of an array of the host; raises DeviceError where there is too little memory."""
+        array = cls.empty(launcher, values.shape, values.dtype)
+        if values.nbytes:
+            launcher.upload(array.address, np.ascontiguousarray(values), LEGACY)
+            launcher.synchronize(LEGACY)
+        return array
+
     @property
     def ndim(self) -> int:
         return len(self.shape)
@@ -128,7 +137,7 @@ class DeviceArray:
             host = self.numpy()
             address = host.ctypes.data
             return dlpack.capsule(host, address, self.shape, self.dtype, (dlpack.CPU, 0), max_version, True)
-        given = self._copy() if copy else self
+        given = DeviceArray.of(self._launcher, self.numpy()) if copy else self  # by way of the host
         given._hand_to(LEGACY if stream is None else stream)
         address = given.address
         return dlpack.capsule(given, address, self.shape, self.dtype, here, max_version, bool(copy))
@@ -139,14 +148,6 @@ class DeviceArray:
             raise ValueError(f"a stream should be None, -1 (no waiting), 1, 2 or a handle, not {stream!r}")
         if stream != NO_WAIT and self.stream is not None and stream != self.stream:
             self._launcher.wait(stream, self.stream)
-
-    def _copy(self) -> DeviceArray:
-        """Another array with the same values, by way of the host, complete."""
-        copy = DeviceArray.empty(self._launcher, self.shape, self.dtype)
-        if self.nbytes:
-            self._launcher.upload(copy.address, self.numpy(), LEGACY)
-            self._launcher.synchronize(LEGACY)
-        return copy
 
 
 @dataclass(frozen=True, slots=True)

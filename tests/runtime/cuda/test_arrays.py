@@ -41,9 +41,9 @@ def device():
 
 
 def resident(device, values, stream=7):
-    array = DeviceArray.empty(device, values.shape, values.dtype, stream)
-    if values.nbytes:
-        device.upload(array.address, values, stream)
+    array = DeviceArray.of(device, values)
+    assert array.stream is None
+    array.stream = stream
     return array
 
 
@@ -75,6 +75,11 @@ def test_an_array_and_its_way_to_the_host(device, shape, dtype):
     else:
         with pytest.raises(TypeError, match="without dimensions"):
             len(array)
+
+
+def test_an_array_of_the_host_need_not_be_contiguous(device):
+    values = rng.standard_normal((4, 6))[::2, ::-1]
+    np.testing.assert_array_equal(DeviceArray.of(device, values).numpy(), values)
 
 
 def test_the_host_is_another_place(device):
