@@ -34,6 +34,9 @@ L2, DRAM = 48.0, 18.0
 START, STEP, TILE = 2000.0, 250.0, 600.0
 """Cycles until a block's first products, of a step at least, and of an epilogue beside its bytes."""
 
+OVERLAP = 0.1
+"""The share of the shorter of computing and moving that does not hide behind the longer."""
+
 REDUCTION = 2e-6
 """Seconds of a second launch."""
 
@@ -102,7 +105,8 @@ def seconds(tile: Tile, conv: Conv, target: CudaTarget) -> float:
         waves, rest = divmod(share, resident)
         cycles = waves * together(resident) + together(rest)
     moved = size * (conv.n * conv.h * conv.w * conv.c + conv.m * conv.k + conv.k * conv.r * conv.s * conv.c)
-    whole = max(cycles, moved / DRAM / target.multiprocessors) / CLOCK
+    memory = moved / DRAM / target.multiprocessors
+    whole = (max(cycles, memory) + OVERLAP * min(cycles, memory)) / CLOCK
     if tile.splits > 1:
         partial = conv.m * conv.k * 4 * tile.splits
         whole += REDUCTION + partial / (L2 * target.multiprocessors * CLOCK)
