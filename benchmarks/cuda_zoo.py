@@ -99,10 +99,8 @@ def assemble(kernels: Kernels) -> list[str]:
         if done % 50 == 49:
             say(f"{done + 1} of {len(kernels)} kernels, {time.perf_counter() - start:.0f} s")
     seconds = time.perf_counter() - start
-    summary = (
-        f"{len(kernels)} kernels assembled for 8.0 and 9.0a in {seconds:.0f} s; spills, stack or warnings: "
-    )
-    return [summary + (f"{len(wrong)}" if wrong else "none"), *wrong]
+    summary = f"{len(kernels)} kernels assembled for 8.0 and 9.0a in {seconds:.0f} s; "
+    return [f"{summary}with spills, stack or warnings: {len(wrong) or 'none'}", *wrong]
 
 
 if __name__ == "__main__":
