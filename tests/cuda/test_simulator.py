@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from typing import Any
+
 import numpy as np
 import pytest
 import simple_kernels
@@ -118,6 +122,31 @@ def test_a_block_waits_for_all_its_threads(rng: np.random.Generator) -> None:
     found = np.zeros_like(values)
     run(simple_kernels.reverse_blocks(), 3, values, found)
     np.testing.assert_array_equal(found, values.reshape(3, 4)[:, ::-1].ravel())
+
+
+@only_simulated
+def test_all_threads_of_a_block_get_the_same_shared_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    from numba import float32
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+
+    run(simple_kernels.reverse_blocks(), 1, np.zeros(4, np.float32), np.zeros(4, np.float32))
+    shared, together, found = FakeCUDAShared(0), threading.Barrier(4), []
+
+    def slow(*args: Any) -> np.ndarray:  # all threads have looked before the first one has made it
+        time.sleep(0.02)
+        return np.zeros(*args)
+
+    def thread() -> None:
+        together.wait()
+        found.append(shared.array((2, 3), float32))
+
+    monkeypatch.setattr(np, "empty", slow)
+    threads = [threading.Thread(target=thread) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(found) == 4 and all(array is found[0] for array in found)
 
 
 def test_wrong_arguments(launcher: Launcher) -> None:
