@@ -2,7 +2,7 @@
 
 They mean what `nbcnn.kernels.activation_ids` says. NaN gives NaN (0 where a threshold decides, as in ONNX);
 finite arguments and infinities never do, but for the roots and logarithms of negative numbers. Each
-constant is a typed float32: a Python number would make the expression float64, at 1/64 of the speed or less.
+constant is a typed float32: a Python number would make the whole expression float64.
 """
 
 from __future__ import annotations
@@ -16,22 +16,7 @@ import numpy as np
 from numba import cuda
 
 from nbcnn.kernels.coefficients import PHI, PHI_RATE
-from nbcnn.runtime.cuda.launcher import simulated
-
-if simulated():
-
-    def _rounded_once(function: Callable[[float], float]) -> Callable[[Any], Any]:
-        """The function on a float32; unlike Python's own, NumPy's give infinities where a GPU's do."""
-        return lambda x: np.float32(function(np.float64(x)))
-
-    _exp, _expm1, _log, _log1p = map(_rounded_once, (np.exp, np.expm1, np.log, np.log1p))
-    _tanh, _erf = map(_rounded_once, (np.tanh, math.erf))
-    _floor, _ceil, _rint, _sqrt = np.floor, np.ceil, np.rint, np.sqrt
-else:
-    from numba.cuda import libdevice
-
-    _exp, _expm1, _log, _log1p, _tanh = math.exp, math.expm1, math.log, math.log1p, math.tanh
-    _floor, _ceil, _rint, _sqrt, _erf = math.floor, math.ceil, libdevice.rintf, math.sqrt, math.erf
+from nbcnn.kernels.cuda.simt.elementary import ceil, erf, exp, expm1, floor, log, log1p, rint, sqrt, tanh
 
 _0, _1, _2, _3, _6, _15, _20 = (np.float32(n) for n in (0, 1, 2, 3, 6, 15, 20))
 _HALF, _SIXTH = np.float32(0.5), np.float32(1 / 6)
@@ -43,11 +28,7 @@ _CUBIC = np.float32(2 * math.sqrt(2 / math.pi) * 0.044715)
 _PHI, _PHI_RATE = tuple(np.float32(c) for c in PHI), np.float32(PHI_RATE)
 
 
-def _device(function: Callable[..., Any]) -> Any:
-    """``function`` for the device; in the simulator without warnings of what a GPU does silently."""
-    return cuda.jit(device=True, inline="always")(
-        np.errstate(all="ignore")(function) if simulated() else function
-    )
+_device = cuda.jit(device=True, inline="always")
 
 
 @_device
@@ -64,7 +45,7 @@ def _below(x, high):
 
 @_device
 def _gate(x):
-    return _1 / (_1 + _exp(-x))
+    return _1 / (_1 + exp(-x))
 
 
 @_device
@@ -80,7 +61,7 @@ def _tail(y):
     p = p * t + _PHI[6]
     p = p * t + _PHI[7]
     p = p * t + _PHI[8]
-    return _exp(-_HALF * (y * y)) * (t * p)
+    return exp(-_HALF * (y * y)) * (t * p)
 
 
 def _none(x, a, b):
@@ -96,20 +77,20 @@ def _leaky_relu(x, a, b):
 
 
 def _elu(x, a, b):
-    return a * _expm1(x * b) if x < _0 else x
+    return a * expm1(x * b) if x < _0 else x
 
 
 def _sigmoid(x, a, b):
     return _gate(x)
 
 
-def _tangent(x, a, b):
-    return _tanh(x)
+def _tanh(x, a, b):
+    return tanh(x)
 
 
 def _silu(x, a, b):
     y = _above(x, -_FAR)  # -inf / inf would be no number
-    return y / (_1 + _exp(-y))
+    return y / (_1 + exp(-y))
 
 
 def _swish(x, a, b):
@@ -141,11 +122,11 @@ def _gelu_tanh(x, a, b):
 
 
 def _selu(x, a, b):
-    return a * (b * _expm1(x) if x < _0 else x)
+    return a * (b * expm1(x) if x < _0 else x)
 
 
 def _softplus(x, a, b):
-    return _above(x, _0) + _log1p(_exp(-abs(x)))
+    return _above(x, _0) + log1p(exp(-abs(x)))
 
 
 def _softsign(x, a, b):
@@ -156,7 +137,7 @@ def _softsign(x, a, b):
 def _mish(x, a, b):
     # tanh(log(1 + E)) with E = exp(x) is p / (p + 2), p = E (E + 2); from 20 on it is 1.
     y = _above(x, -_FAR)
-    e = _exp(_below(y, _20))
+    e = exp(_below(y, _20))
     p = e * (e + _2)
     return y * (p / (p + _2))
 
@@ -181,36 +162,36 @@ def _sign(x, a, b):
     return _1 if x > _0 else (-_1 if x < _0 else x)
 
 
-def _floored(x, a, b):
-    return _floor(x)
+def _floor(x, a, b):
+    return floor(x)
 
 
-def _ceiled(x, a, b):
-    return _ceil(x)
+def _ceil(x, a, b):
+    return ceil(x)
 
 
-def _rounded(x, a, b):
-    return _rint(x)
+def _round(x, a, b):
+    return rint(x)
 
 
 def _reciprocal(x, a, b):
     return _1 / x
 
 
-def _root(x, a, b):
-    return _sqrt(x)
+def _sqrt(x, a, b):
+    return sqrt(x)
 
 
-def _exponential(x, a, b):
-    return _exp(x)
+def _exp(x, a, b):
+    return exp(x)
 
 
-def _logarithm(x, a, b):
-    return _log(x)
+def _log(x, a, b):
+    return log(x)
 
 
-def _error_function(x, a, b):
-    return _erf(x)
+def _erf(x, a, b):
+    return erf(x)
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -219,7 +200,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "leaky_relu": _leaky_relu,
     "elu": _elu,
     "sigmoid": _sigmoid,
-    "tanh": _tangent,
+    "tanh": _tanh,
     "silu": _silu,
     "hard_sigmoid": _hard_sigmoid,
     "hard_swish": _hard_swish,
@@ -234,14 +215,14 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": _abs,
     "neg": _neg,
     "sign": _sign,
-    "floor": _floored,
-    "ceil": _ceiled,
-    "round": _rounded,
+    "floor": _floor,
+    "ceil": _ceil,
+    "round": _round,
     "reciprocal": _reciprocal,
-    "sqrt": _root,
-    "exp": _exponential,
-    "log": _logarithm,
-    "erf": _error_function,
+    "sqrt": _sqrt,
+    "exp": _exp,
+    "log": _log,
+    "erf": _erf,
     "swish": _swish,
 }
 
