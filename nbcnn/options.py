@@ -27,7 +27,7 @@ class CompileOptions:
     ``strips``: whether layers that follow each other may be computed together, some rows at a time, so that
     what lies between them stays in cache; results are the same bit by bit.
     ``tune``: kernels and their tiles are chosen by measuring them on this machine, once, instead of by
-    estimates.
+    estimates (None: only on GPUs).
     ``keep_values``: every node output stays in memory to be read by `Model.tap` (for debugging:
     the arena grows to the sum of all values).
     ``taps``: names of values that `Model.tap` can read, node outputs or values inside fused nodes. The
@@ -39,7 +39,7 @@ class CompileOptions:
     precision: str = "float32"
     winograd: bool = True
     strips: bool = True
-    tune: bool = False
+    tune: bool | None = None
     keep_values: bool = False
     taps: tuple[str, ...] = ()
 
@@ -58,7 +58,7 @@ class CompileOptions:
         if isinstance(self.device, bool) or not isinstance(self.device, int) or self.device < 0:
             raise OptionError(f"device must be a whole number from 0 on, got {self.device!r}")
         for name in ("winograd", "strips", "tune", "keep_values"):
-            if not isinstance(getattr(self, name), bool):
+            if not isinstance(getattr(self, name), bool) and (name, self.tune) != ("tune", None):
                 raise OptionError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if isinstance(self.taps, str) or not all(isinstance(name, str) for name in self.taps):
             raise OptionError(f"taps must be names of values, got {self.taps!r}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from nbcnn.ir.graph import Graph
-from nbcnn.kernels.base import DeviceStep, Emit, Store
-from nbcnn.kernels.cuda import backend, kernels
+from nbcnn.kernels.base import DeviceStep, Emit, Store, Way, first_way
+from nbcnn.kernels.cuda import backend, kernels, tiles
 from nbcnn.lower import assign
 from nbcnn.lower.build import check_bound, planned_sizes, warn_of_references
 from nbcnn.lower.device_model import DeviceModel
@@ -45,23 +46,34 @@ def compile_graph(
     choices = choose(graph, target, options)
     warn_of_references(choices)
     store, weights = Store(), DeviceWeights(device)
+    pick = first_way if options.tune is False else tiles.picker(device)
 
-    def emit(batch: int) -> Emit[CudaTarget]:
-        return Emit(batch, target, options, store, backend())
+    def emit(batch: int, pick: tiles.Pick = pick) -> Emit[CudaTarget]:
+        return Emit(batch, target, options, store, backend(), pick)
 
-    sizes = planned_sizes(graph)
-    configs = {
-        step.kernel: None
-        for size in sizes
-        for step in lay_out(graph, choices, emit(size)).steps
-        if isinstance(step, DeviceStep)
-    }
+    size = planned_sizes(graph)[0]
+    steps = lay_out(graph, choices, emit(size, _counted(pick, len(choices), progress))).steps
+    configs = {step.kernel: None for step in steps if isinstance(step, DeviceStep)}
     for done, config in enumerate(configs):
         device.prepare(config)
         if progress:
             progress(done + 1, len(configs), "building kernels")
     program = DeviceProgram(lambda batch: lower(graph, choices, emit(batch), weights), device)
-    return DeviceModel(graph, choices, program, sizes[0], 1, target)
+    return DeviceModel(graph, choices, program, size, 1, target)
+
+
+def _counted(pick: tiles.Pick, total: int, progress: Progress | None) -> tiles.Pick:
+    """``pick``, with progress: at most once for each of ``total`` nodes."""
+    done = 0
+
+    def counting(ways: Sequence[Way]) -> Sequence[DeviceStep]:
+        nonlocal done
+        done += 1
+        if progress and len(ways) > 1:
+            progress(min(done, total), total, "timing tiles")
+        return pick(ways)
+
+    return counting
 
 
 def choose(graph: Graph, target: CudaTarget, options: CompileOptions) -> list[Choice]:

@@ -43,7 +43,7 @@ def measure(
 
     ``progress(done, total, what)`` is called while kernels are compiled for the trial and timed.
     """
-    rivals = _rivals(contests, target, options.tune)
+    rivals = _rivals(contests, target, bool(options.tune))
     if not rivals:
         return contests
     leading = contests[next(iter(rivals))].site.out_types[0].shape[0]  # that of all sites with kernels
