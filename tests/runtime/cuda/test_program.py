@@ -195,5 +195,6 @@ def test_seconds_of_steps(launcher, rng) -> None:
     context = program.acquire(plan)
     program.execute(plan, context, {"x": some(rng)})
     graphs = len(launcher.graphs)
-    assert context.seconds(3) == [1e-6, 0.0, 1e-6]
+    first, python, last = context.seconds(3)
+    assert (first, last) == (1e-6, 1e-6) and python > 0
     assert len(launcher.graphs) == graphs
