@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nbcnn.bench.job import Job
+from nbcnn.bench.job import AGAINST, Job
 from nbcnn.errors import NbcnnError
 
 if TYPE_CHECKING:
@@ -28,12 +28,13 @@ def run(job: Job) -> Result:
     # Here and not above: the workers import this package, and their memory is measured.
     from nbcnn.bench import engines, judge, machine, measure, prepare, remote, report
 
-    wanted = engines.select(job.against)
+    names = AGAINST[job.target] if job.against is None else job.against
+    wanted = engines.select(names, job.target)
     peers = [engine for engine in wanted if engine.installed]
     missing = {
         name: engine.extra
-        for name in job.against
-        for engine in engines.select([name])
+        for name in names
+        for engine in engines.select([name], job.target)
         if not engine.installed
     }
     with tempfile.TemporaryDirectory(prefix="nbcnn-bench-") as folder:
@@ -60,7 +61,7 @@ def run(job: Job) -> Result:
         target=job.target,
         precision=job.precision,
         passes=job.passes,
-        machine=machine.describe(),
+        machine=machine.describe(job.target),
         rows=rows,
         missing=[{"name": name, "extra": extra} for name, extra in missing.items()],
         failed=found.failed,

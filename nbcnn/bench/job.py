@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from nbcnn.errors import OptionError
+from nbcnn.errors import OptionError, nearest
 
 Progress = Callable[[str, int, int], None]
 """Called with what happens now, the steps done and the steps in all."""
+
+
+AGAINST = {"cpu": ("onnxruntime", "openvino", "torch"), "cuda": ("torch",)}
+"""By target of nbcnn, the engines to measure unless others are named."""
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -21,7 +25,7 @@ class Job:
 
     ``model`` is a zoo name or a path; ``streams`` are requests in flight at a time, each on
     ``threads`` threads; ``passes`` is a pipeline's name, path or text; ``tune`` has
-    nbcnn choose its kernels by timing them; ``against`` names rows of ``engines.ENGINES``;
+    nbcnn choose its kernels by timing them; ``against`` names rows of ``engines.ENGINES`` (None: `AGAINST`);
     ``warmup`` is calls before the first block; ``time`` is seconds of measurement per engine (5
     blocks of half a second at least); ``progress`` is called with what happens, steps done and
     steps in all.
@@ -34,7 +38,7 @@ class Job:
     passes: str = "default"
     precision: str = "float32"
     tune: bool = False
-    against: tuple[str, ...] = ("onnxruntime", "openvino", "torch")
+    against: tuple[str, ...] | None = None
     warmup: int = 10
     time: float = 3.0
     profile: bool = False
@@ -42,6 +46,8 @@ class Job:
     progress: Progress = field(default=silent, compare=False)
 
     def __post_init__(self) -> None:
+        if self.target not in AGAINST:
+            raise OptionError(f"unknown target '{self.target}'{nearest(str(self.target), AGAINST)}")
         for name in ("batch", "threads", "streams"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} must be at least 1, not {getattr(self, name)}")

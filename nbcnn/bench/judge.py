@@ -14,7 +14,7 @@ from nbcnn.bench.measure import Block, Measured, Opened
 NOISY = 1.15
 """A ratio whose third quartile exceeds its first by this factor says little."""
 
-TOLERANCE = {"float32": 1e-3, "bfloat16": 0.2, "float16": 0.02, "int8": 0.2}
+TOLERANCE = {"float32": 1e-3, "tf32": 0.02, "bfloat16": 0.2, "float16": 0.02, "int8": 0.2}
 """The largest relative error at which two engines still compute the same network."""
 
 
@@ -50,7 +50,8 @@ class Row:
 
     ``max_rel_err`` is the largest of max|y - y_nbcnn| / max|y_nbcnn| over all outputs; None when
     the outputs cannot be compared (names, shapes, values that are not finite). ``ratio`` is None
-    for nbcnn itself. ``peer`` tells whether the row counts for the verdict, ``note`` how the engine runs it.
+    for nbcnn itself. ``peer`` tells whether the row counts for the verdict, ``note`` how the engine runs it,
+    ``device_ms`` the milliseconds of an inference by a GPU's clock.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Row:
     ratio: Ratio | None
     peer: bool = True
     note: str = ""
+    device_ms: float | None = None
 
 
 def judge(found: Measured, batch: int) -> tuple[list[Row], list[str]]:
@@ -150,6 +152,7 @@ def _row(opened: Opened, base: Opened, timeline: Sequence[Block], batch: int) ->
         ratio=ratio,
         peer=opened.engine.peer,
         note=opened.note,
+        device_ms=None if opened.device_s is None else 1e3 * opened.device_s,
     )
 
 

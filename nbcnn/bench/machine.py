@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,14 @@ FEATURES = {
 """Flags of /proc/cpuinfo that decide which kernels run, and what we call them."""
 
 
-def describe() -> dict[str, Any]:
-    """CPU model, features, cores, frequency governor and versions; None for what is unreadable."""
+def describe(target: str = "cpu") -> dict[str, Any]:
+    """CPU model, features, cores, frequency governor and versions; None for what is unreadable.
+
+    For the target ``cuda`` the names of the GPU and its driver, too.
+    """
     model, flags = _cpu()
-    return {
+    gpu = _gpu() if target == "cuda" else {}
+    return gpu | {
         "cpu": model,
         "features": [ours for theirs, ours in FEATURES.items() if theirs in flags],
         "cores": os.cpu_count(),
@@ -52,7 +57,8 @@ def usable_cores() -> int:
 
 def summary(machine: dict[str, Any]) -> str:
     """One line for people."""
-    parts = [machine["cpu"], f"{machine['usable_cores']} of {machine['cores']} cores"]
+    parts = [f"{machine['gpu']}, driver {machine['driver']}"] if "gpu" in machine else []
+    parts += [machine["cpu"], f"{machine['usable_cores']} of {machine['cores']} cores"]
     if machine["features"]:
         parts.append(" ".join(machine["features"]))
     if machine["governor"]:
@@ -70,6 +76,17 @@ def _cpu() -> tuple[str, set[str]]:
         elif key in ("flags", "Features") and not flags:
             flags = set(value.split())
     return model or platform.processor() or platform.machine(), flags
+
+
+def _gpu() -> dict[str, str | None]:
+    """The first GPU, without starting CUDA in this process."""
+    words = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout
+        name, driver = said.splitlines()[0].rsplit(",", 1)
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return {"gpu": None, "driver": None}
+    return {"gpu": name.strip(), "driver": driver.strip()}
 
 
 def _read(path: str) -> str | None:

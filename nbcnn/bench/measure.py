@@ -33,7 +33,10 @@ class Block:
 
 @dataclass(slots=True)
 class Opened:
-    """What an engine said when it had loaded the model, and its outputs."""
+    """What an engine said when it had loaded the model, and its outputs.
+
+    ``device_s`` is an inference by a GPU's clock.
+    """
 
     engine: Engine
     version: str
@@ -44,6 +47,7 @@ class Opened:
     peak_rss_bytes: int = 0
     asleep: bool = True
     note: str = ""
+    device_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -134,6 +138,8 @@ def measure(
             try:
                 opened.peak_rss_bytes = remote.ask("memory")["peak_rss_bytes"]
                 opened.asleep = remote.asleep
+                if task.target == "cuda":
+                    opened.device_s = remote.ask("device")["seconds"]
             except EngineFailed as error:
                 drop(opened.engine.name, error)
         if profile:

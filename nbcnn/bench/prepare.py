@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SEED = 0
 
+FOLD = "fuse-conv-bn"
+
 
 def prepare(job: Job, folder: Path, onnx: bool = True) -> Task:
     """Load the model, run its lossy passes, write it with an input for it.
@@ -33,8 +35,8 @@ def prepare(job: Job, folder: Path, onnx: bool = True) -> Task:
         str(folder), job.threads, job.streams, job.target, own, job.precision, {"N": job.batch}, job.tune
     )
     nbcnn.save(graph, str(task.yaml))
-    if onnx:
-        nbcnn.to_onnx(graph, str(task.onnx))
+    if onnx:  # on CPUs the engines fold batch norms themselves; eager PyTorch does not
+        nbcnn.to_onnx(nbcnn.optimize(graph, FOLD) if job.target == "cuda" else graph, str(task.onnx))
     np.savez(folder / "inputs.npz", *inputs.values(), names=np.array(list(inputs)))
     return task
 

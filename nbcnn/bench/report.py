@@ -51,7 +51,7 @@ class Result:
     profile: Sequence[Mapping[str, Any]] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """The documented object. ``failed`` is there only when an engine failed."""
+        """The documented object. ``failed`` is there only when an engine failed, ``device_ms`` on GPUs."""
         report: dict[str, Any] = {
             "model": self.model,
             "batch": self.batch,
@@ -72,6 +72,8 @@ class Result:
 def _engine(row: Row) -> dict[str, Any]:
     entry = asdict(row)
     del entry["peer"]
+    if row.device_ms is None:
+        del entry["device_ms"]
     ratio = entry.pop("ratio") or {"median": 1.0, "q1": 1.0, "q3": 1.0}
     return {**entry, "ratio": ratio["median"], "ratio_q1": ratio["q1"], "ratio_q3": ratio["q3"]}
 
@@ -139,11 +141,13 @@ def show(result: Result, to: Console | None = None) -> None:
 
 
 def _table(result: Result, width: int) -> Table:
-    threads = f"{result.threads} thread" + "s" * (result.threads != 1)
+    where = f"{result.threads} thread" + "s" * (result.threads != 1)
+    if result.target != "cpu":
+        where = f"{result.target} at {result.precision}"
     if result.streams > 1:
-        threads = f"{result.streams} streams of {threads}"
+        where = f"{result.streams} streams of {where}"
     table = Table(
-        title=escape(f"{result.model}, batch {result.batch}, {threads}, passes {result.passes}"),
+        title=escape(f"{result.model}, batch {result.batch}, {where}, passes {result.passes}"),
         caption=escape(summary(dict(result.machine))),
         title_justify="left",
         caption_justify="left",
@@ -163,8 +167,10 @@ def _table(result: Result, width: int) -> Table:
 def _cells(row: Row) -> dict[str, str]:
     """Columns in order; latencies in ms."""
     times = row.latency_ms
+    device = {} if row.device_ms is None else {"device ms": _figures(row.device_ms)}
     return {
         "ratio": str(row.ratio or "1"),
+        **device,
         "median ms": _figures(times.median),
         "p90": _figures(times.p90),
         "p99": _figures(times.p99),

@@ -75,6 +75,10 @@ class Worker:
     def memory(self) -> dict[str, Any]:
         return {"peak_rss_bytes": peak_rss_bytes()}
 
+    def device(self) -> dict[str, Any]:
+        """Seconds of an inference by the GPU's clock."""
+        return {"seconds": self.session.device_seconds()}  # type: ignore[attr-defined]
+
     def profile(self) -> dict[str, Any]:
         """The session's profile, where it has one."""
         profile = getattr(self.session, "profile", list)

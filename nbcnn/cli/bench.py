@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from nbcnn.bench.job import Job
-from nbcnn.cli.common import ModelName, Passes, Tune, pipeline_text
+from nbcnn.bench.job import AGAINST, Job
+from nbcnn.cli.common import ModelName, Passes, Precision, Target, Tune, pipeline_text
 from nbcnn.cli.progress import bar
 
 DEFAULT = Job("")
+DEFAULTS = [f"{','.join(names)} (target {target})" for target, names in AGAINST.items()]
 
 
 def bench(
@@ -22,15 +23,17 @@ def bench(
         int, typer.Option(help="Requests in flight at a time, each on --threads threads: for throughput.")
     ] = DEFAULT.streams,
     passes: Passes = DEFAULT.passes,
-    precision: Annotated[str, typer.Option(help="Arithmetic of nbcnn's kernels.")] = DEFAULT.precision,
+    target: Target = DEFAULT.target,
+    precision: Precision = DEFAULT.precision,
     tune: Tune = DEFAULT.tune,
     against: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="ENGINE,...",
-            help="Of onnxruntime, openvino, torch, mnn, ncnn, dense (nbcnn on passes default); or none.",
+            help="Of onnxruntime, openvino, torch, mnn, ncnn, dense (nbcnn on passes default); of torch, "
+            "torch.compile, dense on a GPU; or none. Default: " + "; ".join(DEFAULTS) + ".",
         ),
-    ] = ",".join(DEFAULT.against),
+    ] = None,
     warmup: Annotated[int, typer.Option(metavar="N", help="Calls before measuring.")] = DEFAULT.warmup,
     time: Annotated[float, typer.Option(metavar="SECONDS", help="Measuring time per engine.")] = DEFAULT.time,
     profile: Annotated[bool, typer.Option("--profile", help="Print nbcnn's time step by step.")] = False,
@@ -44,13 +47,15 @@ def bench(
     nbcnn's (above 1: nbcnn is faster), the median and the quartiles over pairs of blocks measured
     one after the other; with --streams it is a ratio of throughputs, and latencies are those of
     requests in flight together. Passes that change the model, such as prune, run before every engine gets it.
-    Further options are those that the pipeline declares; they stand after MODEL.
+    On a GPU inputs and outputs stay in its memory. Further options are those that the pipeline declares;
+    they stand after MODEL.
 
     \b
     Example:
       nbcnn bench resnet50 --threads 2 --against onnxruntime
       nbcnn bench resnet50 --streams 2
       nbcnn bench resnet50 --passes sparse --sparsity 0.9 --against openvino,mnn
+      nbcnn bench resnet50 --target cuda --precision float16 --batch 128 --against torch,torch.compile
       nbcnn bench digits --against none --profile --json digits.json
     """
     from nbcnn import bench as benches
@@ -58,7 +63,9 @@ def bench(
 
     if json is not None:
         report.check_writable(json)
-    names = () if against in ("", "none") else tuple(name.strip() for name in against.split(","))
+    names = None if against is None else tuple(name.strip() for name in against.split(","))
+    if names in (("",), ("none",)):
+        names = ()
     with bar(f"bench {model}") as progress:
         job = Job(
             model,
@@ -66,6 +73,7 @@ def bench(
             threads=threads,
             streams=streams,
             passes=pipeline_text(passes, context.args),
+            target=target,
             precision=precision,
             tune=tune,
             against=names,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -50,7 +50,8 @@ class Engine:
 
     ``factory`` is ``module:callable``, imported and called in the worker only; ``needs`` are the
     modules without which the engine is missing, and ``extra`` is the pip extra that brings them.
-    A row that is not a ``peer`` is shown beside the others and never counts for a verdict.
+    A row that is not a ``peer`` is shown beside the others and never counts for a verdict. ``targets`` are
+    those of nbcnn that it is a match for.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Engine:
     extra: str = "bench"
     peer: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
+    targets: tuple[str, ...] = ("cpu",)
 
     @property
     def installed(self) -> bool:
@@ -68,9 +70,10 @@ class Engine:
 class Session(Protocol):
     """A model in an engine. Making it imports the engine and reads the model (``load_s``).
 
-    It may have a ``note``, a few words on how it runs the model, and a ``profile()``. One that can run
-    several requests at a time has ``flow(seconds)``, which keeps as many in flight as the task has
-    streams, in the way that the engine's users are told to.
+    It may have a ``note``, a few words on how it runs the model, and a ``profile()``; one on a GPU has
+    ``device_seconds(repeats)``, what an inference takes by the device's clock. One that can run several
+    requests at a time has ``flow(seconds)``, which keeps as many in flight as the task has streams, in the
+    way that the engine's users are told to.
     """
 
     version: str
@@ -89,10 +92,10 @@ class Session(Protocol):
 
 _HERE = "nbcnn.bench.engines."
 
-NBCNN = Engine("nbcnn", _HERE + "own:Nbcnn", extra="")
+NBCNN = Engine("nbcnn", _HERE + "own:Nbcnn", extra="", targets=("cpu", "cuda"))
 
 ENGINES: dict[str, tuple[Engine, ...]] = {
-    "dense": (Engine("nbcnn (dense)", _HERE + "own:Nbcnn", peer=False, options={"passes": "default"}),),
+    "dense": (replace(NBCNN, name="nbcnn (dense)", peer=False, options={"passes": "default"}),),
     "onnxruntime": (
         Engine("onnxruntime", _HERE + "onnxruntime_engine:OnnxRuntime", ("onnxruntime", "onnx")),
     ),
@@ -107,18 +110,38 @@ ENGINES: dict[str, tuple[Engine, ...]] = {
             options={"precision": None},
         ),
     ),
-    "torch": (Engine("torch", _HERE + "torch_engine:Torch", ("torch", "onnx"), "peers"),),
+    "torch": (
+        Engine("torch", _HERE + "torch_engine:Torch", ("torch", "onnx"), "peers"),
+        Engine("torch", _HERE + "torch_cuda:TorchCuda", ("torch", "onnx"), "peers", targets=("cuda",)),
+    ),
+    "torch.compile": (
+        Engine(
+            "torch.compile",
+            _HERE + "torch_cuda:TorchCuda",
+            ("torch", "onnx", "triton"),
+            "peers",
+            options={"compiled": True},
+            targets=("cuda",),
+        ),
+    ),
     "mnn": (Engine("mnn", _HERE + "mnn_engine:Mnn", ("MNN", "onnx"), "peers"),),
     "ncnn": (Engine("ncnn", _HERE + "ncnn_engine:Ncnn", ("ncnn", "pnnx", "onnx"), "peers"),),
 }
 """What ``--against`` may name, and the rows that each name gives."""
 
 
-def select(names: Iterable[str]) -> list[Engine]:
-    """The rows for the engines named, in that order, each once; an unknown name is an OptionError."""
-    rows: dict[str, Engine] = {}
+def select(names: Iterable[str], target: str = "cpu") -> list[Engine]:
+    """The rows for the engines named, in that order, each once.
+
+    Raises OptionError for an unknown name, and for one that has no row for nbcnn's ``target``.
+    """
+    known = [name for name, rows in ENGINES.items() if any(target in row.targets for row in rows)]
+    found: dict[str, Engine] = {}
     for name in names:
         if name not in ENGINES:
-            raise OptionError(f"unknown engine '{name}'{nearest(name, ENGINES)}")
-        rows.update({engine.name: engine for engine in ENGINES[name]})
-    return list(rows.values())
+            raise OptionError(f"unknown engine '{name}'{nearest(name, known)}")
+        if name not in known:
+            hint = f"; expected one of: {', '.join(known)}"
+            raise OptionError(f"engine '{name}' is no match for target '{target}'{hint}")
+        found.update({row.name: row for row in ENGINES[name] if target in row.targets})
+    return list(found.values())

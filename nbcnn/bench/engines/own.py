@@ -21,10 +21,12 @@ class Nbcnn:
         self.precision = task.precision
         self._nbcnn, self._task, self._passes = nbcnn, task, passes or task.passes
         self._graph = nbcnn.load(str(task.yaml))
+        self.model: Any = None
 
     def compile(self, inputs: Arrays) -> None:
+        """A second time, for inputs of other shapes, the same program is planned for these."""
         task = self._task
-        self.model = self._nbcnn.compile(
+        self.model = self.model or self._nbcnn.compile(
             self._graph,
             target=task.target,
             passes=self._passes,
@@ -32,7 +34,8 @@ class Nbcnn:
             precision=task.precision,
             tune=task.tune,
         )
-        self._inputs = [inputs[name] for name in self._graph.inputs]
+        place = resident if task.target == "cuda" else np.asarray
+        self._inputs = [place(inputs[name]) for name in self._graph.inputs]
 
     def run(self) -> Any:
         return self.model(*self._inputs)
@@ -46,9 +49,21 @@ class Nbcnn:
             return {name: np.asarray(y) for name, y in result.items()}
         return {next(iter(self._graph.outputs)): np.asarray(result)}
 
+    def device_seconds(self, repeats: int = 20) -> float:
+        """Seconds of an inference by the GPU's clock; see `nbcnn.lower.device_model.DeviceModel.seconds`."""
+        return self.model.seconds(*self._inputs, repeats=repeats)
+
     def profile(self) -> list[dict[str, Any]]:
         """Rows of kernel, time, share and GFLOP/s per step."""
         return [as_row(row) for row in self.model.profile(*self._inputs)]
+
+
+def resident(array: np.ndarray) -> Any:
+    """A copy of ``array`` in the memory of the GPU that programs run on."""
+    from nbcnn.runtime.cuda.arrays import DeviceArray
+    from nbcnn.runtime.cuda.launcher import open_device
+
+    return DeviceArray.of(open_device(), array)
 
 
 def as_row(row: Any) -> dict[str, Any]:
