@@ -36,6 +36,11 @@ class Target:
         return feature in _enabled(self.features)
 
     @property
+    def size(self) -> int:
+        """Bytes of an element of an image."""
+        return 4
+
+    @property
     def isa(self) -> str:
         """A short word for kernel names: ``avx512``, ``avx2``, ``avx``, ``neon`` or ``sse``."""
         if _is_arm():

@@ -68,10 +68,11 @@ class Transpose(Kernel[AnyTarget]):
         if source.buffer.place == "arena" and natural.image is not None:
             c, h, w = natural.image
             pitch = round_up(c, target.lanes)
-            candidates.append(View(source.buffer, natural, pitch, h * w * pitch, source.offset))
+            stride = h * w * pitch
+            candidates.append(View(source.buffer, natural, pitch, stride, source.offset, target.size))
         for view in candidates:
             axes = self._axes(site, source, view, batch=2)
-            if axes is not None and orders.in_place(axes):
+            if view.size == source.size and axes is not None and orders.in_place(axes):
                 return (view,)
         return (None,)
 

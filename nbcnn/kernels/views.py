@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import accumulate
+from typing import ClassVar
 
 from nbcnn.ir.types import TensorType
 from nbcnn.kernels import orders
@@ -85,10 +86,13 @@ class Concat(Kernel[AnyTarget]):
 class Parts(Kernel[AnyTarget]):
     """split and slice: channels that begin at a whole vector are read where they lie, the rest is copied.
 
-    The lanes that pad such a part hold its neighbour: kernels never rely on what pads a value.
+    The lanes that pad such a part hold its neighbour, unless ``whole_vectors``: then it must leave none.
     """
 
     name = "split"
+
+    whole_vectors: ClassVar[bool] = False
+    """Whether kernels multiply what pads a value, if only by zeros."""
 
     def refuse(self, site: Site, target: AnyTarget, options: CompileOptions) -> str | None:
         if site.op.name not in ("split", "slice"):
@@ -104,13 +108,18 @@ class Parts(Kernel[AnyTarget]):
         return tuple(orders.layout_for(t, ins) for t in site.out_types)
 
     def within(self, site: Site, ins: tuple[View, ...], target: AnyTarget) -> tuple[View | None, ...]:
-        (whole,) = ins
-        return tuple(
-            replace(whole, layout=nhwc(type_), offset=whole.offset + slices.get(1, (0, 1))[0])
-            if whole.layout.kind == "nhwc" and _in_place(site, type_, slices, target.lanes)
-            else None
-            for type_, slices in zip(site.out_types, _slices(site), strict=True)
-        )
+        (whole,), (x,) = ins, site.in_types
+        found: list[View | None] = []
+        for type_, slices in zip(site.out_types, _slices(site), strict=True):
+            start, step = slices.get(1, (0, 1))
+            end = start + int(type_.shape[1])
+            channels = step == 1 and set(slices) <= {1} and type_.shape[2:] == x.shape[2:]
+            vectors = start % target.lanes == 0 and (
+                not self.whole_vectors or end % target.lanes == 0 or end == x.shape[1]
+            )
+            part = replace(whole, layout=nhwc(type_), offset=whole.offset + start)
+            found.append(part if whole.layout.kind == "nhwc" and channels and vectors else None)
+        return tuple(found)
 
     def steps(
         self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit
@@ -146,17 +155,6 @@ def _slices(site: Site) -> list[Slices]:
             start, _, step = part.indices(int(x.shape[axis]))
             taken[axis] = start, step
     return [taken]
-
-
-def _in_place(site: Site, type_: TensorType, slices: Slices, lanes: int) -> bool:
-    """Whether a part of an NHWC value is some of its channels, from a whole vector on."""
-    start, step = slices.get(1, (0, 1))
-    return (
-        type_.shape[2:] == site.in_types[0].shape[2:]
-        and set(slices) <= {1}
-        and start % lanes == 0
-        and step == 1
-    )
 
 
 def _axis(site: Site) -> int:

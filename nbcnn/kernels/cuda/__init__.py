@@ -23,6 +23,15 @@ KERNELS: tuple[str, ...] = (
     "elementwise:Unary",
     "elementwise:Binary",
     "elementwise:Affine",
+    "pool:WindowPool",
+    "pool:GlobalPool",
+    "reduce:Reduce",
+    "views:Alias",
+    "views:Concat",
+    "views:Parts",
+    "transpose:Transpose",
+    "repeat:Repeat",
+    "depth_space:DepthSpace",
 )
 """``module:Class`` below this package; of kernels that can serve a site the cheapest is taken."""
 
