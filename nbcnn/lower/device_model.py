@@ -52,7 +52,10 @@ class DeviceModel(Model):
     def _take(self, name: str, type_: TensorType, value: Any) -> Any:
         if isinstance(value, np.ndarray):
             return super()._take(name, type_, value)
-        lent = borrow(value, self._program.launcher, self._program.entry)
+        try:
+            lent = borrow(value, self._program.launcher, self._program.entry)
+        except InputError as error:
+            raise InputError(f"input '{name}': {error}") from error
         if lent is None:
             return super()._take(name, type_, value)
         if lent.dtype != type_.dtype:
