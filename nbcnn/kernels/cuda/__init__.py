@@ -20,6 +20,8 @@ KERNELS: tuple[str, ...] = (
     "tensor_conv:TensorStem",
     "tensor_conv:TensorConv",
     "tensor_conv:TensorDense",
+    "simt_conv:SimtConv",
+    "simt_conv:SimtDense",
     "elementwise:Unary",
     "elementwise:Binary",
     "elementwise:Affine",

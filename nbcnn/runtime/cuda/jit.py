@@ -22,7 +22,7 @@ from numba.cuda.extending import intrinsic, register_model
 from numba.cuda.np.numpy_support import from_dtype
 
 from nbcnn.errors import NbcnnError
-from nbcnn.runtime.cuda.emit import I32, I64, MAP_BYTES, TYPES, Emitter, emit
+from nbcnn.runtime.cuda.emit import F32, I16, I32, I64, MAP_BYTES, TYPES, Emitter, emit
 from nbcnn.runtime.cuda.ptx import Op, Table, codes, groups
 from nbcnn.runtime.cuda.simt import STORAGE, Simt
 
@@ -226,3 +226,73 @@ def _shared_base(typing):
         return builder.ptrtoint(memory, I32)
 
     return types.uint32(), generate
+
+
+def load4(kind: str) -> Any:
+    """Intrinsic ``f(array, i)``: four neighbours from ``i`` on as float32, by one access.
+
+    The first lies at a multiple of four elements; ``array`` may lie in shared memory.
+    """
+
+    @intrinsic
+    def load(typing, array, index):
+        def generate(context, builder, signature, args):
+            vector = builder.load(_vector(context, builder, signature.args[0], args), align=_WIDTHS[kind])
+            found = [builder.extract_element(vector, I32(i)) for i in range(4)]
+            return context.make_tuple(
+                builder, signature.return_type, [_widen(builder, kind, v) for v in found]
+            )
+
+        return types.UniTuple(types.float32, 4)(array, types.int64), generate
+
+    return load
+
+
+def store4(kind: str) -> Any:
+    """Intrinsic ``f(array, i, a, b, c, d)``: the inverse of `load4`, rounding to nearest even."""
+
+    @intrinsic
+    def store(typing, array, index, a, b, c, d):
+        def generate(context, builder, signature, args):
+            place = _vector(context, builder, signature.args[0], args)
+            vector = ir.Constant(place.type.pointee, ir.Undefined)
+            for i, value in enumerate(args[2:]):
+                vector = builder.insert_element(vector, _narrow(builder, kind, value), I32(i))
+            builder.store(vector, place, align=_WIDTHS[kind])
+            return context.get_dummy_value()
+
+        return types.void(array, types.int64, *(types.float32,) * 4), generate
+
+    return store
+
+
+_WIDTHS = {"f32": 16, "f16": 8, "bf16": 8}  # bytes of four elements
+
+
+def _vector(context: Any, builder: ir.IRBuilder, array: Any, args: Sequence[Any]) -> Any:
+    """Pointer to a vector of four elements, from the second of ``args`` on."""
+    data = context.make_array(array)(context, builder, value=args[0]).data
+    place = builder.gep(data, [args[1]])
+    element = F32 if array.dtype == types.float32 else I16
+    return builder.bitcast(place, ir.VectorType(element, 4).as_pointer())
+
+
+def _widen(builder: ir.IRBuilder, kind: str, value: Any) -> Any:
+    if kind == "f16":
+        return builder.call(ir.InlineAsm(ir.FunctionType(F32, [I16]), "cvt.f32.f16 $0, $1;", "=f,h"), [value])
+    if kind == "bf16":
+        return builder.bitcast(builder.shl(builder.zext(value, I32), I32(16)), F32)
+    return value
+
+
+def _narrow(builder: ir.IRBuilder, kind: str, value: Any) -> Any:
+    if kind == "f16":
+        asm = ir.InlineAsm(ir.FunctionType(I16, [F32]), "cvt.rn.f16.f32 $0, $1;", "=h,f")
+        return builder.call(asm, [value])
+    if kind == "bf16":
+        bits = builder.bitcast(value, I32)
+        odd = builder.and_(builder.lshr(bits, I32(16)), I32(1))
+        rounded = builder.lshr(builder.add(builder.add(bits, I32(0x7FFF)), odd), I32(16))
+        nan = builder.fcmp_unordered("uno", value, value)
+        return builder.trunc(builder.select(nan, I32(0x7FC0), rounded), I16)
+    return value

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import simple_kernels
 
+from nbcnn.kernels.cuda.simt_product import kernel_of
+from nbcnn.kernels.cuda.simt_tiles import TILES
+from nbcnn.kernels.epilogue import BEFORE, Epilogue
 from nbcnn.runtime.cuda.simt import Simt
+from nbcnn.target import STORED, CudaTarget
 
 KINDS = ("f32", "f16", "bf16")
+TARGETS = {
+    kind: CudaTarget("a GPU", (9, 0), 132, 228 << 10, precision=precision)
+    for precision, kind in STORED.items()
+}
+RELU = Epilogue("clamp", 0.0, residual="r", order=BEFORE)
+
+
+def products() -> list[Simt]:
+    """Matrix products: every tile once, every way to read."""
+    here = TARGETS["f32"]
+    found = [kernel_of(tile, 2, True, RELU, here) for tile in TILES]
+    found += [kernel_of(tile, 2, False, RELU, here) for tile in TILES if tile.fits(False, True)]
+    found += [kernel_of(TILES[0], axes, True, Epilogue("hard_swish"), here) for axes in (0, 3)]
+    return found + [kernel_of(TILES[1], 2, True, Epilogue("silu"), TARGETS[kind]) for kind in ("f16", "bf16")]
 
 
 def kernels() -> dict[str, Simt]:
     """By name."""
-    found = [
-        *(make(kind) for kind in KINDS for make in (simple_kernels.scale,)),
-        simple_kernels.narrow("bf16"),
-    ]
+    found = [*(simple_kernels.scale(kind) for kind in KINDS), simple_kernels.narrow("bf16"), *products()]
     return {kernel.name: kernel for kernel in found}

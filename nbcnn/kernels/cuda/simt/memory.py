@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numba import cuda, float32, types
 
+from nbcnn.runtime.cuda.launcher import simulated
+
 
 def reader(kind: str) -> Any:
     """Device function ``read(array, i) -> float32`` for arrays of ``kind``."""
@@ -45,3 +47,37 @@ def writer(kind: str) -> Any:
             array[i] = value
 
     return cuda.jit(device=True)(write)
+
+
+def reader4(kind: str) -> Any:
+    """Device function ``read(array, i)``: four float32 from ``i`` on, a multiple of four, by one access.
+
+    ``array`` may lie in shared memory.
+    """
+    if not simulated():
+        from nbcnn.runtime.cuda import jit
+
+        return jit.load4(kind)
+    read = reader(kind)
+
+    def read4(array, i):
+        assert i % 4 == 0, f"four neighbours from {i} on"
+        return read(array, i), read(array, i + 1), read(array, i + 2), read(array, i + 3)
+
+    return read4
+
+
+def writer4(kind: str) -> Any:
+    """Device function ``write(array, i, a, b, c, d)``: the inverse of `reader4`."""
+    if not simulated():
+        from nbcnn.runtime.cuda import jit
+
+        return jit.store4(kind)
+    write = writer(kind)
+
+    def write4(array, i, a, b, c, d):
+        assert i % 4 == 0, f"four neighbours from {i} on"
+        for j, value in enumerate((a, b, c, d)):
+            write(array, i + j, value)
+
+    return write4

@@ -1,0 +1,314 @@
+"""Convolutions as plain matrix products: from a window over NHWC to launches of ``simt/conv.py``.
+
+A product may be a part of what an operator computes: one phase of a transposed convolution. Groups of few
+filters are taken several together, with zeros where a filter does not see a channel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nbcnn.errors import NbcnnError
+from nbcnn.ir.weight import Weight
+from nbcnn.kernels.base import Address, DeviceStep, Emit, Site, Store, View, round_up
+from nbcnn.kernels.cuda.base import CODE
+from nbcnn.kernels.cuda.division import LIMIT, reciprocal
+from nbcnn.kernels.cuda.simt_tiles import Tile, choose
+from nbcnn.kernels.epilogue import Epilogue
+from nbcnn.runtime.cuda.simt import Simt
+from nbcnn.target import CudaTarget
+
+V = 4
+"""Channels that are read or written at once."""
+
+COLUMNS = 16
+"""Filters that a product should have at least: groups of fewer are taken together."""
+
+SHORT = {"none", "clamp", "leaky_relu", "hard_sigmoid", "hard_swish", "abs", "neg"}
+"""Activations of a few instructions."""
+
+MOST_GROUPS = 65535
+"""Of a launch: the second extent of its grid."""
+
+_DIVISORS = ("n_tiles", "channels", "points", "width", "height", "kernel_w", "kernel_h")
+_INTS = (
+    *("m_total", "terms", "filters", "wide", "columns", "n_tiles", "n_tiles_f", "n_tiles_h"),
+    *("channels", "channels_f", "channels_h", "x_group", "points", "points_f", "points_h"),
+    *("width", "width_f", "width_h", "height", "height_f", "height_h"),
+    *("kernel_w", "kernel_w_f", "kernel_w_h", "kernel_h", "kernel_h_f", "kernel_h_h"),
+    *("size_d", "size_h", "size_w", "stride_d", "stride_h", "stride_w"),
+    *("dilation_d", "dilation_h", "dilation_w", "before_d", "before_h", "before_w"),
+    *("x_pitch", "x_image", "out_pitch", "out_row", "out_plane", "out_image"),
+    *("residual_pitch", "residual_row", "residual_plane", "residual_image"),
+)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a window: window o begins at point o * stride - before."""
+
+    size: int
+    out: int
+    kernel: int = 1
+    stride: int = 1
+    dilation: int = 1
+    before: int = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether each point is a window of its own."""
+        return (self.kernel, self.stride, self.before) == (1, 1, 0) and self.size == self.out
+
+    @property
+    def covered(self) -> bool:
+        """Whether one window sees all points, each once."""
+        return (self.kernel, self.out, self.before) == (self.size, 1, 0) and self.dilation == 1
+
+
+POINT = Axis(1, 1)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A convolution of one image (a volume's planes, a signal's one row): ``channels`` and ``filters`` of
+    a group."""
+
+    axes: tuple[Axis, Axis, Axis]
+    channels: int
+    filters: int
+    groups: int = 1
+
+    @property
+    def points(self) -> int:
+        return math.prod(a.out for a in self.axes)
+
+    @property
+    def taps(self) -> int:
+        return math.prod(a.kernel for a in self.axes)
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Weights [O, C/G, *kernel] (``transposed``: [C, O/G, *kernel]) and bias [O] or None.
+
+    ``taps`` names those that are used, in order, as indices of the kernel's axes; None: all, backwards with
+    ``flip``.
+    """
+
+    weight: Weight
+    bias: Weight | None
+    shape: tuple[int, ...]
+    groups: int = 1
+    flip: bool = False
+    transposed: bool = False
+    taps: tuple[tuple[int, ...], ...] | None = None
+
+    def packed(self, share: int, channels: int, columns: int, store: Store) -> np.ndarray:
+        """[G/share, taps, ``channels``, ``columns``], ``share`` groups as one; zeros where nothing is."""
+
+        def make() -> np.ndarray:
+            taps_last = self._taps_last()
+            groups, filters, seen, taps = taps_last.shape
+            found = np.zeros((groups // share, taps, channels, columns), np.float32)
+            for g in range(share):
+                part = taps_last[g::share] if share > 1 else taps_last
+                c, n = slice(g * seen, (g + 1) * seen), slice(g * filters, (g + 1) * filters)
+                found[:, :, c, n] = part.transpose(0, 3, 2, 1)
+            return found
+
+        return store.get(("weights", "simt_conv", self, share, channels, columns), make)
+
+    def rows(self, channels: int, store: Store) -> np.ndarray:
+        """[O, taps, ``channels``], of one group."""
+
+        def make() -> np.ndarray:
+            (taps_last,) = self._taps_last()
+            found = np.zeros((len(taps_last), taps_last.shape[2], channels), np.float32)
+            found[:, :, : taps_last.shape[1]] = taps_last.swapaxes(1, 2)
+            return found
+
+        return store.get(("weights", "simt_rows", self, channels), make)
+
+    def biases(self, share: int, columns: int, store: Store) -> np.ndarray:
+        """[G/share, ``columns``], zeros where nothing is."""
+
+        def make() -> np.ndarray:
+            found = np.zeros((self.groups // share, columns), np.float32)
+            if self.bias is not None:
+                array = self.bias.array.reshape(self.groups // share, -1)
+                found[:, : array.shape[1]] = array
+            return found
+
+        return store.get(("weights", "simt_bias", self.bias, self.groups // share, columns), make)
+
+    def _taps_last(self) -> np.ndarray:
+        """[G, O/G, C/G, taps]."""
+        array = self.weight.array.reshape(self.shape)
+        if self.flip:
+            array = np.flip(array, tuple(range(2, array.ndim)))
+        if self.taps is None:
+            array = array.reshape(*array.shape[:2], -1)
+        elif self.taps:
+            array = np.stack([array[(..., *tap)] for tap in self.taps], axis=-1)
+        else:
+            array = np.zeros((*array.shape[:2], 1), array.dtype)
+        array = array.reshape(self.groups, -1, *array.shape[1:])
+        return array.swapaxes(1, 2) if self.transposed else array
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a product's results lie, or what is added to them: distances in elements of a view."""
+
+    view: View
+    pitch: int
+    row: int
+    plane: int
+    offset: int = 0
+
+    @classmethod
+    def of(cls, view: View, window: Window) -> Place:
+        """All of a view."""
+        _, rows, columns = window.axes
+        row = columns.out * view.pitch
+        return cls(view, view.pitch, row, rows.out * row)
+
+    @property
+    def begin(self) -> int:
+        return self.view.offset + self.offset
+
+    @property
+    def even(self) -> bool:
+        """Whether vectors of channels are aligned."""
+        numbers = (self.begin, self.pitch, self.row, self.plane, self.view.image_stride)
+        return not any(n % V for n in numbers)
+
+
+def product_steps(
+    site: Site,
+    window: Window,
+    filters: Filters,
+    x: View,
+    out: Place,
+    residual: Place | None,
+    tail: Epilogue,
+    emit: Emit[CudaTarget],
+    tile: Tile | None = None,
+) -> list[DeviceStep]:
+    """The launches that compute ``window`` over all images; ``tile`` other than the rules would choose.
+
+    Raises NbcnnError for images too large for offsets of 32 bits.
+    """
+    share = shared_groups(window)
+    channels, columns, groups = window.channels * share, window.filters * share, window.groups // share
+    places = (out,) if residual is None else (out, residual)
+    even = groups == 1 or (channels % V == 0 and columns % V == 0)
+    vector = even and Place(x, x.pitch, 0, 0).even and all(p.even for p in places)
+    channels = round_up(channels, V) if vector else channels
+    padded = round_up(columns * groups, emit.target.lanes) - columns * (groups - 1)
+    line = round_up(padded, emit.target.lanes)
+    linear = _linear(window, x.pitch, channels) and out == Place.of(out.view, window)
+    axes = 0 if linear else 3 if window.axes[0] != POINT else 2
+    terms = window.taps * channels
+    weights = filters.packed(share, channels, line, emit.store)
+    bias = filters.biases(share, line, emit.store)
+    steps = []
+    for first, images in _parts(window, (x, *(p.view for p in places)), emit.batch):
+        rows = images * window.points
+        chosen = tile or choose(rows, columns, terms, groups, vector, staged(tail, vector), emit.target)
+        n_tiles = -(-padded // chosen.bn)
+        values = {
+            **_sizes(window, x),
+            **{"m_total": rows, "terms": terms, "filters": columns, "wide": padded, "columns": line},
+            **{"n_tiles": n_tiles, "channels": channels, "x_group": window.channels * share},
+            **_distances("out", out),
+            **_distances("residual", residual or out),
+        }
+        for name in _DIVISORS:
+            values[f"{name}_f"], values[f"{name}_h"] = reciprocal(values[name])
+        operands = [_address(x, x.offset, first), weights, bias]
+        operands += [_address(p.view, p.begin, first) for p in (residual or out, out)]
+        kernel = kernel_of(chosen, axes, vector, tail, emit.target)
+        grid = -(-rows // chosen.bm) * n_tiles, groups, 1
+        nbytes = images * sum(v.image_stride * v.size for v in (x, *(p.view for p in places)))
+        args = (*operands, *(values[name] for name in _INTS), tail.a, tail.b)
+        macs = images * window.points * window.taps * window.channels * window.filters * window.groups
+        steps.append(DeviceStep(site.name, kernel, grid, args, macs, nbytes + weights.nbytes))
+    return steps
+
+
+def kernel_of(tile: Tile, axes: int, vector: bool, tail: Epilogue, target: CudaTarget) -> Simt:
+    """The kernel of a tile: see ``simt/conv.py``."""
+    kind = target.kind
+    how = ("linear", "", "", "volume")[axes] + ("" if vector else "scalar")
+    name = "_".join(filter(None, (f"{kind}_conv", tile.label, how))) + f"{tail.label}__simt"
+    arrays = (("x", f"{kind}[]"), ("w", "f32[]"), ("bias", "f32[]"))
+    arrays += (("residual", f"{kind}[]"), ("out", f"{kind}[]"))
+    numbers = (*((n, "i32") for n in _INTS), ("a", "f32"), ("b", "f32"))
+    constants: dict[str, Any] = {
+        **{"BM": tile.bm, "BN": tile.bn, "BK": tile.bk, "TM": tile.tm, "TN": tile.tn},
+        **{"SLICES": tile.slices, "LN": tile.lane, "WN": tile.warp},
+        **{"KIND": kind, "AXES": axes, "VECTOR": vector, "STAGED": staged(tail, vector)},
+        **{"ACT": tail.activation, "RES": tail.order},
+    }
+    factory = f"{CODE}.conv:make"
+    return Simt(name, factory, tuple(constants.items()), arrays + numbers, tile.threads, tile.blocks)
+
+
+def staged(tail: Epilogue, vector: bool) -> bool:
+    """Whether what follows the sums is too long to be unrolled for each of a thread."""
+    return not vector or tail.activation not in SHORT
+
+
+def shared_groups(window: Window) -> int:
+    """How many groups are taken as one: as few as make `COLUMNS` filters and whole vectors."""
+    if window.groups == 1 or window.filters >= COLUMNS:
+        return 1
+    fitting = [s for s in range(1, window.groups + 1) if window.groups % s == 0]
+    wide = [s for s in fitting if s * window.filters >= COLUMNS] or [window.groups]
+    whole = [s for s in wide if s * window.filters % V == 0 and s * window.channels % V == 0]
+    return next((s for s in whole if s <= 4 * wide[0]), wide[0])
+
+
+def _linear(window: Window, pitch: int, channels: int) -> bool:
+    """Whether the terms of a row follow each other in memory."""
+    covered = all(a.covered for a in window.axes) and (window.taps == 1 or pitch == channels)
+    return covered or all(a.idle for a in window.axes)
+
+
+def _sizes(window: Window, x: View) -> dict[str, int]:
+    depth, rows, columns = window.axes
+    values = {"points": window.points, "width": columns.out, "height": rows.out}
+    values |= {"kernel_w": columns.kernel, "kernel_h": rows.kernel}
+    values |= {"x_pitch": x.pitch, "x_image": x.image_stride}
+    for name, axis in (("d", depth), ("h", rows), ("w", columns)):
+        values |= {f"size_{name}": axis.size, f"stride_{name}": axis.stride}
+        values |= {f"dilation_{name}": axis.dilation, f"before_{name}": axis.before}
+    return values
+
+
+def _distances(name: str, place: Place) -> dict[str, int]:
+    image = place.view.image_stride
+    return {
+        f"{name}_{k}": v
+        for k, v in (("pitch", place.pitch), ("row", place.row), ("plane", place.plane), ("image", image))
+    }
+
+
+def _address(view: View, begin: int, image: int) -> Address:
+    return Address(view.buffer, (begin + image * view.image_stride) * view.size)
+
+
+def _parts(window: Window, views: tuple[View, ...], batch: int) -> Iterator[tuple[int, int]]:
+    """First image and number of images of each launch: offsets have 32 bits, row numbers 30."""
+    stride = max(v.image_stride for v in views)
+    most = min(((1 << 31) - 1) // stride - 1, LIMIT // window.points - 1)
+    if most < 1:
+        raise NbcnnError(f"images of {stride:,} elements are too large for a GPU's kernels")
+    for first in range(0, batch, most):
+        yield first, min(most, batch - first)
