@@ -78,7 +78,7 @@ class Tiles:
         with suppress(NbcnnError), self._memory(made) as address:
             for i, steps in enumerate(made):
                 with suppress(NbcnnError):
-                    times[i] = self._seconds([_launch(step, address) for step in steps])
+                    times[i] = self._seconds([placed(step, address) for step in steps])
         return times
 
     def _seconds(self, launches: list[Launch]) -> float:
@@ -169,17 +169,19 @@ def _places(step: DeviceStep) -> Iterator[Buffer | np.ndarray]:
             yield operand
 
 
-def _launch(step: DeviceStep, address: Callable[[Any], Span]) -> Launch:
-    def placed(arg: Any, code: str) -> Any:
+def placed(step: DeviceStep, address: Callable[[Any], Span]) -> Launch:
+    """The launch of a step whose operands lie where ``address`` says."""
+
+    def place(arg: Any, code: str) -> Any:
         if isinstance(arg, Tiled | Im2col):
-            return replace(arg, address=placed(arg.address, "u64"))
+            return replace(arg, address=place(arg.address, "u64"))
         if not isinstance(arg, Address | np.ndarray):
             return arg
         span = address(arg)
         return span if code.endswith("[]") else span.address
 
     codes = (code for _, code in step.kernel.params)
-    return Launch(step.kernel, step.grid, tuple(placed(a, c) for a, c in zip(step.args, codes, strict=True)))
+    return Launch(step.kernel, step.grid, tuple(place(a, c) for a, c in zip(step.args, codes, strict=True)))
 
 
 def _unplaced(arg: Any) -> Any:
