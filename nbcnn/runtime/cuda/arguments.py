@@ -56,16 +56,20 @@ class Block:
         if len(args) != len(params):
             raise DeviceError(f"{kernel} takes {len(params)} arguments, not {len(args)}")
         values: list[Any] = []
-        for (name, code), arg in zip(params, args, strict=True):
+        start = 0
+        for i in self._layout.wide:  # numbers are judged by the packer, all of them at once
+            values += args[start:i]
+            name, code = params[i]
             try:
-                values += _words(code, arg, encode)
+                values += _array(code, args[i]) if code != "map" else [_map(args[i], encode)]
             except DeviceError as error:
                 raise DeviceError(f"{kernel}: {name} {error}") from error
+            start = i + 1
+        values += args[start:]
         try:
             self._layout.packer.pack_into(self._memory, self._base, *values)
-        except (struct.error, OverflowError) as error:
-            name, code, arg = _misfit(params, args)
-            raise DeviceError(f"{kernel}: {name} = {arg} does not fit {code}") from error
+        except (struct.error, OverflowError, TypeError) as error:
+            raise DeviceError(f"{kernel}: {_misfit(params, args)}") from error
 
     def words(self) -> list[bytes]:
         """What the pointers point to, one after the other."""
@@ -80,7 +84,7 @@ class _Layout:
     def __init__(self, codes: Sequence[str]) -> None:
         offsets, sizes, text, end = [], [], "=", 0
         for code in codes:
-            for word in _ARRAY if code.endswith("[]") else (_WORDS[code],):
+            for word in _words(code):
                 size = struct.calcsize(f"={word}")
                 gap = -end % (MAP_ALIGNMENT if size == MAP_BYTES else size)
                 text += f"{gap}x{word}"
@@ -88,6 +92,7 @@ class _Layout:
                 sizes.append(size)
                 end += gap + size
         self.packer, self.offsets, self.sizes = struct.Struct(text), offsets, sizes
+        self.wide = [i for i, code in enumerate(codes) if code == "map" or code.endswith("[]")]
 
 
 @cache
@@ -95,26 +100,38 @@ def _layout(params: tuple[tuple[str, str], ...]) -> _Layout:
     return _Layout([code for _, code in params])
 
 
-def _words(code: str, arg: Arg, encode: Encode) -> tuple[Any, ...]:
-    """The words of one argument; raises DeviceError for one of another sort, or that lies askew."""
-    sorts = (Span,) if code.endswith("[]") else (Tiled, Im2col) if code == "map" else (int, float, np.number)
-    if not isinstance(arg, sorts):
+def _words(code: str) -> Sequence[str]:
+    return _ARRAY if code.endswith("[]") else (_WORDS[code],)
+
+
+def _array(code: str, arg: Arg) -> tuple[int, ...]:
+    """The words of an array; raises DeviceError for another argument, or an array that lies askew."""
+    if not isinstance(arg, Span):
         raise DeviceError(f"is {code}, and cannot be {arg!r}")
-    if isinstance(arg, Span):
-        dtype = np.dtype(STORAGE[code[:-2]])
-        if arg.address % dtype.itemsize:
-            raise DeviceError(f"begins at {arg.address:#x}, not at a whole {dtype}")
-        count = arg.nbytes // dtype.itemsize
-        return 0, 0, count, dtype.itemsize, arg.address, count, dtype.itemsize
-    return (encode(arg) if isinstance(arg, Tiled | Im2col) else arg,)
+    dtype = np.dtype(STORAGE[code[:-2]])
+    if arg.address % dtype.itemsize:
+        raise DeviceError(f"begins at {arg.address:#x}, not at a whole {dtype}")
+    count = arg.nbytes // dtype.itemsize
+    return 0, 0, count, dtype.itemsize, arg.address, count, dtype.itemsize
 
 
-def _misfit(params: Sequence[tuple[str, str]], args: Sequence[Arg]) -> tuple[str, str, Arg]:
-    """Name, code and value of the first argument that its words cannot hold."""
+def _map(arg: Arg, encode: Encode) -> bytes:
+    """The bytes of a tensor map; raises DeviceError for another argument."""
+    if not isinstance(arg, Tiled | Im2col):
+        raise DeviceError(f"is map, and cannot be {arg!r}")
+    return encode(arg)
+
+
+def _misfit(params: Sequence[tuple[str, str]], args: Sequence[Arg]) -> str:
+    """What is wrong with the first argument that does not fit its words; maps always do."""
     for (name, code), arg in zip(params, args, strict=True):
-        words = _words(code, arg, lambda map_: bytes(MAP_BYTES))
+        array = code.endswith("[]")
+        values = _array(code, arg) if array else (arg,)
         try:
-            struct.pack("=" + (_ARRAY if code.endswith("[]") else _WORDS[code]), *words)
-        except (struct.error, OverflowError):
-            return name, code, arg
+            if code != "map":
+                struct.pack("=" + "".join(_words(code)), *values)
+        except (struct.error, OverflowError, TypeError):
+            if array or isinstance(arg, int | float | np.number):
+                return f"{name} = {arg} does not fit {code}"
+            return f"{name} is {code}, and cannot be {arg!r}"
     raise AssertionError("every argument fits")

@@ -180,7 +180,9 @@ class FakeDriver:
 
     def _cuMemFreeHost(self, address: int) -> None:
         self._note("cuMemFreeHost")
-        self._need(self._done == len(self._queue), GONE)
+        end = address + self._blocks[address][1]
+        waiting = self._queue[self._done :]
+        self._need(not any(address <= source < end for _, source, _ in waiting), GONE)
         del self._blocks[address]
 
     def _cuMemcpyHtoDAsync(self, target: int, source: int, nbytes: int, stream: Object) -> None:

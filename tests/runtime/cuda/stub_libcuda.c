@@ -26,8 +26,10 @@ static _Thread_local int depth;
 // ---- log
 static char *text;
 static size_t used, room;
+static int quiet;
 static void note(const char *format, ...) {
     va_list args;
+    if (quiet) return;
     if (room - used < 1 << 16) text = realloc(text, room = 2 * room + (1 << 17));
     va_start(args, format);
     used += vsnprintf(text + used, room - used, format, args);
@@ -35,6 +37,7 @@ static void note(const char *format, ...) {
 }
 
 // ---- control, called by the tests
+void stub_quiet(int on) { quiet = on; }  // to time the calls, not the log
 void stub_gpu(int devices, int version, int major, int minor, int shared, size_t memory) {
     gpu.devices = devices, gpu.version = version, gpu.major = major, gpu.minor = minor;
     gpu.shared = shared, gpu.memory = memory;
@@ -99,6 +102,11 @@ static int held(const void *p, size_t bytes, int pinned) {
 static void later(void *target, const void *source, size_t bytes) {
     queue[last % QUEUE].target = target, queue[last % QUEUE].source = source, queue[last++ % QUEUE].bytes = bytes;
 }
+static int waits(const char *p, size_t bytes) {  // to be copied from there
+    for (long i = first; i < last; i++)
+        if (queue[i % QUEUE].source >= p && queue[i % QUEUE].source < p + bytes) return 1;
+    return 0;
+}
 static void drain(long until) {
     for (; first < until; first++)
         memcpy(queue[first % QUEUE].target, queue[first % QUEUE].source, queue[first % QUEUE].bytes);
@@ -141,7 +149,7 @@ CALL(cuMemFree, void *p) BODY(1, int i = held(p, 0, 0); NEED(i && blocks[i - 1].
 CALL(cuMemGetInfo, size_t *f, size_t *t) BODY(1, *t = gpu.memory; *f = gpu.memory - taken();)
 CALL(cuMemHostAlloc, void **p, size_t n, unsigned flags) BODY(1, r = allocate(p, n, 1); NEED(!r, r) note("cuMemHostAlloc %zu flags=%u\n", n, flags);)
 CALL(cuMemFreeHost, void *p) BODY(1, int i = held(p, 0, 1); NEED(i && blocks[i - 1].address == p, INVALID_VALUE)
-    note("cuMemFreeHost\n"); NEED(first == last, BAD_HANDLE) blocks[i - 1].address = 0; free(p);)
+    note("cuMemFreeHost\n"); NEED(!waits(p, blocks[i - 1].bytes), BAD_HANDLE) blocks[i - 1].address = 0; free(p);)
 CALL(cuMemcpyHtoDAsync, void *d, const void *s, size_t n, void *stream) BODY(1, NEED(held(d, n, 0), INVALID_VALUE)
     note("cuMemcpyHtoDAsync %#lx %zu %s%d\n", (long)d, n, NAME(stream));
     later(d, s, n); if (!held(s, n, 1)) drain(last);)
@@ -173,6 +181,7 @@ static void copy(Launch *to, const Params *from) {  // as the driver: the argume
     for (int i = 0; i < to->function->count; i++) memcpy(to->bytes[i], from->params[i], to->function->sizes[i]);
 }
 static void show(const Launch *l) {
+    if (quiet) return;
     note(" %s grid=%u,%u,%u block=%u,%u,%u shared=%u params=", l->function->entry, l->grid[0], l->grid[1], l->grid[2],
          l->block[0], l->block[1], l->block[2], l->shared);
     for (int i = 0; i < l->function->count; i++, note(i < l->function->count ? "," : ""))
