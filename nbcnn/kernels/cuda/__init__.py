@@ -22,9 +22,14 @@ KERNELS: tuple[str, ...] = (
     "tensor_conv:TensorDense",
     "simt_conv:SimtConv",
     "simt_conv:SimtDense",
+    "simt_depthwise:SimtDepthwise",
     "elementwise:Unary",
     "elementwise:Binary",
     "elementwise:Affine",
+    "softmax:Softmax",
+    "norm:RowNorm",
+    "norm:PlaneNorm",
+    "norm:LocalResponse",
     "pool:WindowPool",
     "pool:GlobalPool",
     "reduce:Reduce",
@@ -34,6 +39,9 @@ KERNELS: tuple[str, ...] = (
     "transpose:Transpose",
     "repeat:Repeat",
     "depth_space:DepthSpace",
+    "pad:PadPixels",
+    "pad:PadAround",
+    "resize:Resize",
 )
 """``module:Class`` below this package; of kernels that can serve a site the cheapest is taken."""
 

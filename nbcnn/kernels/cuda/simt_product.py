@@ -218,7 +218,7 @@ def product_steps(
     weights = filters.packed(share, channels, line, emit.store)
     bias = filters.biases(share, line, emit.store)
     steps = []
-    for first, images in _parts(window, (x, *(p.view for p in places)), emit.batch):
+    for first, images in parts(window, (x, *(p.view for p in places)), emit.batch):
         rows = images * window.points
         chosen = tile or choose(rows, columns, terms, groups, vector, staged(tail, vector), emit.target)
         n_tiles = -(-padded // chosen.bn)
@@ -231,8 +231,8 @@ def product_steps(
         }
         for name in _DIVISORS:
             values[f"{name}_f"], values[f"{name}_h"] = reciprocal(values[name])
-        operands = [_address(x, x.offset, first), weights, bias]
-        operands += [_address(p.view, p.begin, first) for p in (residual or out, out)]
+        operands = [address_of(x, x.offset, first), weights, bias]
+        operands += [address_of(p.view, p.begin, first) for p in (residual or out, out)]
         kernel = kernel_of(chosen, axes, vector, tail, emit.target)
         grid = -(-rows // chosen.bm) * n_tiles, groups, 1
         nbytes = images * sum(v.image_stride * v.size for v in (x, *(p.view for p in places)))
@@ -300,12 +300,16 @@ def _distances(name: str, place: Place) -> dict[str, int]:
     }
 
 
-def _address(view: View, begin: int, image: int) -> Address:
+def address_of(view: View, begin: int, image: int) -> Address:
+    """Element ``begin`` of the buffer of a view, so many images further on."""
     return Address(view.buffer, (begin + image * view.image_stride) * view.size)
 
 
-def _parts(window: Window, views: tuple[View, ...], batch: int) -> Iterator[tuple[int, int]]:
-    """First image and number of images of each launch: offsets have 32 bits, row numbers 30."""
+def parts(window: Window, views: tuple[View, ...], batch: int) -> Iterator[tuple[int, int]]:
+    """First image and number of images of each launch: offsets have 32 bits, what is divided 30.
+
+    Raises NbcnnError if one image is too large.
+    """
     stride = max(v.image_stride for v in views)
     most = min(((1 << 31) - 1) // stride - 1, LIMIT // window.points - 1)
     if most < 1:

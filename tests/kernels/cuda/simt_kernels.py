@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import simple_kernels
 
-from nbcnn.kernels.cuda.simt_product import kernel_of
+from nbcnn.kernels.cuda import simt_depthwise
+from nbcnn.kernels.cuda.simt_product import POINT, Axis, Window, kernel_of
 from nbcnn.kernels.cuda.simt_tiles import TILES
 from nbcnn.kernels.epilogue import BEFORE, Epilogue
 from nbcnn.runtime.cuda.simt import Simt
@@ -27,7 +28,21 @@ def products() -> list[Simt]:
     return found + [kernel_of(TILES[1], 2, True, Epilogue("silu"), TARGETS[kind]) for kind in ("f16", "bf16")]
 
 
+def depthwise() -> list[Simt]:
+    """Every window with code of its own, and the kernel of all others."""
+    found = []
+    for size, stride, vector, tail in (
+        *((size, stride, True, RELU) for size in (3, 5, 7) for stride in (1, 2, 3)),
+        *((3, 1, False, RELU), (3, 1, True, Epilogue("silu"))),
+    ):
+        axis = Axis(56, 56, size, stride, 1, size // 2)
+        window = Window((POINT, axis, axis), 1, 1, 64)
+        found += [simt_depthwise.kernel_of(window, vector, tail, TARGETS[kind]) for kind in KINDS]
+    return found
+
+
 def kernels() -> dict[str, Simt]:
     """By name."""
-    found = [*(simple_kernels.scale(kind) for kind in KINDS), simple_kernels.narrow("bf16"), *products()]
+    found = [*(simple_kernels.scale(kind) for kind in KINDS), simple_kernels.narrow("bf16")]
+    found += [*products(), *depthwise()]
     return {kernel.name: kernel for kernel in found}
