@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import struct
 import threading
 from typing import Any
@@ -64,6 +65,18 @@ def test_an_uploaded_array_may_change_at_once(device: Device, rng: np.random.Gen
     np.testing.assert_array_equal(download(device, address, values), values)
     device.end_stream(stream)
     device.free(address)
+
+
+def test_page_locked_arrays_may_change_at_once(device: Device, rng: np.random.Generator) -> None:
+    """The driver itself would read them later."""
+    values = rng.integers(0, 256, 1000).astype(np.uint8)
+    place = device._driver.call("cuMemHostAlloc", values.nbytes, 0)
+    given = np.ctypeslib.as_array((ctypes.c_uint8 * values.size).from_address(place))
+    given[:] = values
+    address = upload(device, given)
+    given[:] = 0
+    np.testing.assert_array_equal(download(device, address, values), values)
+    device._driver.release("cuMemFreeHost", place)
 
 
 def test_uploads_wait_only_for_their_own_slot(gpu: Double, device: Device) -> None:
