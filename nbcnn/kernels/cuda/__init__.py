@@ -23,6 +23,7 @@ KERNELS: tuple[str, ...] = (
     "simt_conv:SimtConv",
     "simt_conv:SimtDense",
     "simt_depthwise:SimtDepthwise",
+    "conv_transpose:SimtConvTranspose",
     "elementwise:Unary",
     "elementwise:Binary",
     "elementwise:Affine",
