@@ -96,14 +96,15 @@ class Device:
         self._loading = threading.Lock()
 
     def allocate(self, nbytes: int) -> int:
-        result = self._driver.attempt("cuMemAlloc", max(nbytes, 1))
-        if result[0] == OUT_OF_MEMORY:
-            free, total = self._driver.call("cuMemGetInfo")
-            raise DeviceError(
-                f"{self.name}: {amount(nbytes)} of memory are asked for, {amount(free)} of {amount(total)} "
-                "are free; use a smaller batch, or end what else uses this GPU"
-            )
-        return int(self._driver.check("cuMemAlloc", result))
+        with self._driver:
+            result = self._driver.api.cuMemAlloc(max(nbytes, 1))
+            if result[0] == OUT_OF_MEMORY:
+                free, total = self._driver.bare("cuMemGetInfo")
+                raise DeviceError(
+                    f"{self.name}: {amount(nbytes)} of memory are asked for, {amount(free)} of "
+                    f"{amount(total)} are free; use a smaller batch, or end what else uses this GPU"
+                )
+            return int(self._driver.check("cuMemAlloc", result))
 
     def free(self, address: int) -> None:
         self._driver.release("cuCtxSynchronize")

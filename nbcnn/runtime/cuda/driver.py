@@ -56,9 +56,9 @@ def load() -> Any:
 class Driver:
     """Calls by name to ``api``, the module ``cuda.bindings.driver`` or one that behaves like it.
 
-    ``context`` is made current for each call and no longer, so that a thread's own choice of device stays as
-    it is. ``running()`` tells what the device may be busy with. After an error from which a process cannot
-    recover, ``failure`` says so, and every later call raises it.
+    ``context`` is current during ``with driver:`` and no longer, so that a thread's own choice of device
+    stays as it is. ``running()`` tells what the device may be busy with. After an error from which a process
+    cannot recover, ``failure`` says so, and every later call raises it.
     """
 
     def __init__(self, api: Any, label: str) -> None:
@@ -67,26 +67,24 @@ class Driver:
         self.failure = ""
         self.running: Callable[[], str] = str
 
-    def call(self, name: str, *args: Any) -> Any:
-        """What the function gives: nothing, a value, or several; raises DeviceError."""
-        return self.check(name, self.attempt(name, *args))
-
-    def bare(self, name: str, *args: Any) -> Any:
-        """As `call`, for functions that need no context."""
-        return self.check(name, getattr(self.api, name)(*args))
-
-    def attempt(self, name: str, *args: Any) -> tuple:
-        """Call the function in the context: its result code and what it gives."""
+    def __enter__(self) -> None:
         if self.failure:
             raise DeviceError(self.failure)
-        api = self.api
-        pushed = api.cuCtxPushCurrent(self.context)
-        if pushed[0]:
-            return pushed
-        try:
-            return getattr(api, name)(*args)
-        finally:
-            api.cuCtxPopCurrent()
+        (code,) = self.api.cuCtxPushCurrent(self.context)
+        if code:
+            raise self.error("cuCtxPushCurrent", code)
+
+    def __exit__(self, *error: object) -> None:
+        self.api.cuCtxPopCurrent()
+
+    def call(self, name: str, *args: Any) -> Any:
+        """What the function gives in the context: nothing, a value, or several; raises DeviceError."""
+        with self:
+            return self.check(name, getattr(self.api, name)(*args))
+
+    def bare(self, name: str, *args: Any) -> Any:
+        """As `call`, for functions that need no context, or within it already."""
+        return self.check(name, getattr(self.api, name)(*args))
 
     def check(self, name: str, result: tuple) -> Any:
         """What a function gave, without the code; raises DeviceError for a code that is not 0."""
@@ -100,9 +98,12 @@ class Driver:
         May run at any time, also while the process ends. An error of earlier work is left for the next call
         to report.
         """
-        if self.failure:
+        if self.failure or self.api.cuCtxPushCurrent(self.context)[0]:
             return
-        result = self.attempt(name, *args)
+        try:
+            result = getattr(self.api, name)(*args)
+        finally:
+            self.api.cuCtxPopCurrent()
         if result[0] in STICKY:
             self.failure = str(self.error(name, result[0]))
         elif result[0] != DEINITIALIZED:

@@ -31,13 +31,13 @@ class Staging:
 
     def upload(self, address: int, source: np.ndarray, stream: Any) -> None:
         """Copy the bytes ``source`` (uint8, one dimension); waits only where all slots are in use."""
-        with self._lock:
+        with self._lock, self._driver:
             for start in range(0, source.size, SLOT_BYTES):
                 part = source[start : start + SLOT_BYTES]
                 place, memory, done = self._slot()
                 memory[: part.size] = part
-                self._driver.call("cuMemcpyHtoDAsync", address + start, place, part.size, stream)
-                self._driver.call("cuEventRecord", done, stream)
+                self._driver.bare("cuMemcpyHtoDAsync", address + start, place, part.size, stream)
+                self._driver.bare("cuEventRecord", done, stream)
 
     def close(self) -> None:
         """Give the slots back; no copy may be under way."""
@@ -50,11 +50,11 @@ class Staging:
     def _slot(self) -> tuple[int, np.ndarray, Any]:
         """The slot that was used longest ago, once its copy is done."""
         if len(self._slots) < SLOTS:
-            place = self._driver.call("cuMemHostAlloc", SLOT_BYTES, _PORTABLE)
+            place = self._driver.bare("cuMemHostAlloc", SLOT_BYTES, _PORTABLE)
             memory = np.ctypeslib.as_array((ctypes.c_uint8 * SLOT_BYTES).from_address(place))
-            self._slots.append((place, memory, self._driver.call("cuEventCreate", _NO_TIMING)))
+            self._slots.append((place, memory, self._driver.bare("cuEventCreate", _NO_TIMING)))
             return self._slots[-1]
         slot = self._slots[self._next]
         self._next = (self._next + 1) % SLOTS
-        self._driver.call("cuEventSynchronize", slot[2])
+        self._driver.bare("cuEventSynchronize", slot[2])
         return slot
