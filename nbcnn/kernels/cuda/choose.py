@@ -45,6 +45,9 @@ SPLITS = (2, 3, 4, 6, 8, 12, 16, 24, 32)
 WORTH_MEASURING, MOST = 2.0, 8
 """How many times the best estimate a candidate may take to be tried, and how many are."""
 
+COLUMNS, WASTE = 64, 8
+"""Filters of the narrowest tiles, which merged groups should fill; groups that are merged beyond that."""
+
 _OPERANDS: tuple[str, ...] = ("x", "w", "bias", "scale", "residual", "out", "partial")
 
 
@@ -120,6 +123,18 @@ def steps_of(config: ConvMma | ConvWgmma, conv: Conv) -> int:
         return -(-conv.r * conv.s * 4 * size // config.row_bytes)
     rows = 128 if isinstance(config, ConvWgmma) else config.row_bytes
     return conv.r * conv.s * -(-conv.c // conv.groups * size // rows)
+
+
+def merged(groups: int, channels: int, filters: int, lanes: int) -> int:
+    """How many groups, each of so many channels and filters, are computed as one.
+
+    A tile has `COLUMNS` filters and a step 128 bytes of channels, whether they are used or not: as many as
+    fit, else as few as make whole vectors of both, or all of them.
+    """
+    ways = [m for m in range(1, groups + 1) if groups % m == 0]
+    whole = [m for m in ways if m == groups or not (m * channels % lanes or m * filters % lanes)]
+    fit = [m for m in whole if m * channels <= 8 * lanes and m * filters <= COLUMNS]
+    return fit[-1] if fit else whole[0]
 
 
 def depthwise(conv: Conv, kind: str, epilogue: Epilogue, target: CudaTarget) -> list[Depthwise]:

@@ -54,6 +54,15 @@ def conv_weights(kind: str, weights: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(round_tf32(packed) if kind == "tf32" else packed)
 
 
+def spread(filters: np.ndarray, merge: int, groups: int) -> np.ndarray:
+    """[K, C of a group, ...] with every ``merge`` of the groups as one: zeros where they do not meet."""
+    k, c, *rest = filters.shape
+    wide = np.zeros((groups // merge, merge, k // groups, merge, c, *rest), filters.dtype)
+    own = np.arange(merge)
+    wide[:, own, :, own] = filters.reshape(groups // merge, merge, k // groups, c, *rest).swapaxes(0, 1)
+    return wide.reshape(k, merge * c, *rest)
+
+
 def split_tf32(packed: np.ndarray) -> np.ndarray:
     """Float32 as the sum of two TF32 numbers, [2, ...]: high parts, then low parts (`conv_wgmma_f32`)."""
     high = round_tf32(packed)

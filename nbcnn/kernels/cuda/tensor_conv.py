@@ -2,8 +2,8 @@
 
 Three records share the kernels of `nbcnn.kernels.cuda.code` (mma.sync from 8.0 on, wgmma on 9.0):
 
-* ``tensor_conv``: any convolution of a signal or an image whose channels are whole 16-byte vectors, which
-  padding makes of all but groups;
+* ``tensor_conv``: any convolution of a signal or an image; groups are merged until they fill a tile, with
+  zeros for the filters that do not see each other's channels;
 * ``tensor_stem``: first layers of at most 4 channels, read as pixels of 4;
 * ``tensor_dense``: rows, or an image that lies as it did before it was flattened: one long row of channels.
 
@@ -67,6 +67,9 @@ class TensorConv(CudaKernel):
             return reason
         if isinstance(found := convolution(site), str):
             return found
+        groups, merge = found.op.groups, self._merged(site, target)
+        if merge > choose.WASTE and found.op.channels // groups * merge > choose.COLUMNS:
+            return f"{groups} groups that are whole vectors only {merge} at a time"
         return choose.refusal(self.problem(site, target), KIND[target.precision], self.pixels4)
 
     def cost(self, site: Site, target: CudaTarget) -> float:
@@ -77,9 +80,10 @@ class TensorConv(CudaKernel):
 
     def problem(self, site: Site, target: CudaTarget) -> Conv:
         """What the kernels compute for one image, which lies in a buffer of its own."""
-        op, x, lanes = matched(site).op, site.in_types[0], target.lanes
+        op, x = matched(site).op, site.in_types[0]
         channels, *size = x.extents()[1:]
-        whole = 1 if op.groups > 1 else lanes
+        groups = op.groups // self._merged(site, target)
+        whole = target.lanes if groups == 1 else 1
         return Conv(
             1,
             *plane(size),
@@ -89,8 +93,12 @@ class TensorConv(CudaKernel):
             plane(op.stride),
             pads_of(op.pads(x)),
             plane(op.dilation),
-            op.groups,
+            groups,
         )
+
+    def _merged(self, site: Site, target: CudaTarget) -> int:
+        op, channels = matched(site).op, int(site.in_types[0].shape[1])
+        return choose.merged(op.groups, channels // op.groups, op.channels // op.groups, target.lanes)
 
     def steps(
         self, site: Site, ins: tuple[View, ...], outs: tuple[View, ...], emit: Emit[CudaTarget]
@@ -99,7 +107,8 @@ class TensorConv(CudaKernel):
         conv, weight, op = self.problem(site, emit.target), site.weight(found.main.weights[0]), found.op
         operands = operands_of(site, ins, outs, found.main, found.tail, emit)
         shape = (*weight.type.extents()[:2], *plane(op.kernel))
-        packed = partial(_packed, kind, weight, shape, op.flip, emit)
+        merge = self._merged(site, emit.target), op.groups
+        packed = partial(_packed, kind, weight, shape, op.flip, merge, emit)
         return _steps(site, conv, operands, packed, found.epilogue, emit, self.pixels4)
 
 
@@ -121,6 +130,8 @@ class TensorStem(TensorConv):
             return f"{channels} input channels: above {PIXEL} reading whole vectors is better"
         if found.op.groups != 1:
             return "it is grouped"
+        if set(found.op.kernel) == {1}:
+            return "of a single pixel a whole vector may be read as well"
         return super().refuse(site, target, options)
 
     def reads(self, site: Site) -> tuple[Layout, ...]:
@@ -166,7 +177,7 @@ class TensorDense(CudaKernel):
             conv = replace(conv, c=h * w * ins[0].pitch)
         else:
             conv = replace(conv, h=h, w=w, c=round_up(c, lanes), r=h, s=w)
-        packed = partial(_packed, kind, weight, (weight.type.extents()[0], c, h, w), False, emit)
+        packed = partial(_packed, kind, weight, (weight.type.extents()[0], c, h, w), False, (1, 1), emit)
         return _steps(site, conv, operands, packed, fused, emit)
 
     def _problem(self, site: Site, target: CudaTarget) -> Conv:
@@ -176,15 +187,24 @@ class TensorDense(CudaKernel):
 
 
 def _packed(
-    kind: str, weight: Weight, shape: tuple[int, ...], flip: bool, emit: Emit[CudaTarget], config: Config
+    kind: str,
+    weight: Weight,
+    shape: tuple[int, ...],
+    flip: bool,
+    merge: tuple[int, int],
+    emit: Emit[CudaTarget],
+    config: Config,
 ) -> np.ndarray:
-    """The filters of ``shape`` [K, C, R, S] as ``config`` reads them, packed once for all that read alike."""
+    """The filters of ``shape`` [K, C, R, S] as ``config`` reads them, packed once for all that read alike.
+
+    ``merge`` is how many of how many groups are computed as one.
+    """
 
     def filters() -> np.ndarray:
         array = weight.array.reshape(shape)
-        return np.flip(array, (2, 3)) if flip else array
+        return packing.spread(np.flip(array, (2, 3)) if flip else array, *merge)
 
-    key = ("weights", "tensor", kind, weight, shape, flip)
+    key = ("weights", "tensor", kind, weight, shape, flip, merge)
     if isinstance(config, ConvMma) and config.pixels4:
         return emit.store.get((*key, config.bk), lambda: packing.pixel_weights(config, filters()))
     if isinstance(config, ConvWgmma) and config.parts == 2:

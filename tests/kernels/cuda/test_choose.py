@@ -11,6 +11,7 @@ from nbcnn.kernels.cuda.choose import (
     candidates,
     depthwise,
     depthwise_refusal,
+    merged,
     refusal,
     seconds,
     steps_of,
@@ -95,6 +96,24 @@ def test_groups_and_few_steps_are_not_split() -> None:
         for t in candidates(LAYERS["groups"], "f16", RELU, H200)
     )
     assert all(t.splits == 1 for t in candidates(LAYERS["one pixel"], "f16", RELU, H200))
+
+
+@pytest.mark.parametrize(
+    "groups, channels, filters, merge",
+    [
+        (1, 3, 64, 1),
+        (2, 256, 256, 1),
+        (32, 4, 4, 16),
+        (32, 8, 8, 8),
+        (32, 32, 32, 2),
+        (512, 1, 1, 64),
+        (3, 5, 5, 3),
+    ],
+)
+def test_groups_are_merged_until_they_fill_a_tile(
+    groups: int, channels: int, filters: int, merge: int
+) -> None:
+    assert merged(groups, channels, filters, 8) == merge
 
 
 def test_first_layers_read_pixels_of_four() -> None:

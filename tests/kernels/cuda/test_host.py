@@ -58,6 +58,17 @@ def test_packed_weights(kind: str, vector: int) -> None:
     assert not values[3:].any() and not values[..., 5:].any()
 
 
+def test_merged_groups_see_their_own_channels() -> None:
+    w = np.arange(1.0, 37).reshape(12, 3, 1, 1)
+    wide = packing.spread(w, 2, 4)
+    assert wide.shape == (12, 6, 1, 1)
+    for k in range(12):
+        at = 3 * (k // 3 % 2)
+        np.testing.assert_array_equal(wide[k, at : at + 3], w[k])
+        assert np.count_nonzero(wide[k]) == 3
+    np.testing.assert_array_equal(packing.spread(w, 1, 4), w)
+
+
 def test_names_are_unique_and_decode() -> None:
     whole = [c for c in CONFIGS.values() if not getattr(c, "split", False)]
     names = [with_epilogue(c, Epilogue("silu", "after")).name for c in whole]
