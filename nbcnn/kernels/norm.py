@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from nbcnn.ir.graph import Node
+from nbcnn.ir.weight import Weight
 from nbcnn.kernels import epilogue
-from nbcnn.kernels.base import PLAIN, AnyTarget, Emit, Kernel, Layout, Site, View, nhwc
+from nbcnn.kernels.base import PLAIN, AnyTarget, Emit, Kernel, Layout, Site, Store, View, nhwc, round_up
 from nbcnn.ops.group_norm import GroupNorm, InstanceNorm
 from nbcnn.ops.layer_norm import LayerNorm, RmsNorm
 from nbcnn.ops.lrn import Lrn
@@ -71,6 +74,18 @@ class PlaneNorm(Kernel[AnyTarget]):
 def groups(main: Node, channels: int) -> int:
     """Groups of channels that are averaged together."""
     return main.op.num_groups if isinstance(main.op, GroupNorm) else channels
+
+
+def vector(weight: Weight | None, size: int, multiple: int, store: Store) -> np.ndarray:
+    """A weight of ``size`` elements, filled up to a ``multiple`` with zeros; zeros for None."""
+
+    def make() -> np.ndarray:
+        packed = np.zeros(round_up(size, multiple), np.float32)
+        if weight is not None:
+            packed[:size] = weight.array.reshape(-1)
+        return packed
+
+    return store.get(("weights", "vector", weight, size, multiple), make)
 
 
 class LocalResponse(Kernel[AnyTarget]):

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from nbcnn.ir.weight import Weight
 from nbcnn.kernels import norm
 from nbcnn.kernels.base import F32, Address, Buffer, Emit, Float, Site, Step, View, round_up
-from nbcnn.kernels.cpu import estimates, packing
+from nbcnn.kernels.cpu import estimates
 from nbcnn.kernels.elementwise import last_activation
 from nbcnn.ops.layer_norm import LayerNorm, RmsNorm
 from nbcnn.ops.lrn import Lrn
@@ -38,16 +35,11 @@ class RowNorm(norm.RowNorm[Target]):
         assert isinstance(op, LayerNorm | RmsNorm)
         rows, length, *pitches = self.rows(site, a, out, emit)
         weight, *bias = (w for _, w in site.weights)
-        vectors = [_vector(w, length, emit) for w in (weight, bias[0] if bias else None)]
-        args = (a.address, out.address, *vectors, rows, length, *pitches, Float(op.epsilon), int(op.CENTRED))
         lanes = emit.target.lanes
+        vectors = [norm.vector(w, length, lanes, emit.store) for w in (weight, bias[0] if bias else None)]
+        args = (a.address, out.address, *vectors, rows, length, *pitches, Float(op.epsilon), int(op.CENTRED))
         spec = KernelSpec(f"{CODE}:make_rows", (("LANES", lanes),), f"f32_row_norm__{emit.target.isa}")
         return [Step(site.name, spec, args, nbytes=_bytes(site, emit))]
-
-
-def _vector(weight: Weight | None, length: int, emit: Emit) -> np.ndarray:
-    """A weight with room for whole vectors behind its last."""
-    return packing.vectors(weight, 1, length, emit.target.lanes, emit.store)
 
 
 class PlaneNorm(norm.PlaneNorm[Target]):
@@ -65,7 +57,7 @@ class PlaneNorm(norm.PlaneNorm[Target]):
         width = round_up(channels, lanes)
         scratch = Buffer(f"{site.name}.moments", F32 * 2 * batch * width, purpose="scratch")
         moments = Address(scratch)
-        weight, bias = (_vector(site.weight(name), channels, emit) for name in main.weights)
+        weight, bias = (norm.vector(site.weight(name), channels, lanes, emit.store) for name in main.weights)
         first = KernelSpec(f"{CODE}:make_moments", (("LANES", lanes),), f"f32_moments__{isa}")
         second = KernelSpec(f"{CODE}:make_combine", (), f"f32_combine_moments__{isa}")
         third = KernelSpec(

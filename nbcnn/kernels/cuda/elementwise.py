@@ -79,14 +79,14 @@ def rows_of(view: View, type_: TensorType, emit: Emit[CudaTarget]) -> tuple[Rows
     return Rows(emit.batch * h * w, round_up(c, emit.target.lanes), c), view.pitch
 
 
-def _activated(tail: Epilogue) -> str:
+def activated(tail: Epilogue) -> str:
     """The activation by name; none where nothing is clamped."""
     return tail.activation if tail.applies else "none"
 
 
-def _label(tail: Epilogue) -> str:
+def label_of(tail: Epilogue) -> str:
     """What a kernel's name says of its activation."""
-    return f"_{_activated(tail)}" if tail.applies else ""
+    return f"_{activated(tail)}" if tail.applies else ""
 
 
 class Unary(elementwise.Unary[CudaTarget]):
@@ -134,8 +134,8 @@ def _rowwise(
         *(("x", f"{kind}[]"), ("out", f"{kind}[]")),
         *(*Rows.PARAMS, *numbers("x_pitch out_pitch"), ("a", "f32"), ("b", "f32"), *more),
     )
-    label = f"{kind}_{name}{_label(tail)}"
-    kernel = simt("elementwise", f"make_{name}", label, params, target, ACT=_activated(tail), KIND=kind)
+    label = f"{kind}_{name}{label_of(tail)}"
+    kernel = simt("elementwise", f"make_{name}", label, params, target, ACT=activated(tail), KIND=kind)
     args = (x.address, out.address, *rows.args, pitch, out_pitch, tail.a, tail.b, *arrays)
     return plain_step(site.name, kernel, target, rows.units, args, nbytes=nbytes(site, emit))
 
@@ -171,7 +171,7 @@ def _binary(walk: elementwise.Walk, kind: str, target: CudaTarget) -> Simt:
     tail, operator, loops = walk.tail, walk.main.op.name, len(walk.loops)
     forms = "_".join(f"{k}{'s' * one}" for k, one in zip(kinds, (a, b), strict=True))
     residual = ("", "_res", "_resafter")[tail.order]
-    label = f"{kind}_{operator}{_label(tail)}{residual}_{forms}_{loops}"
+    label = f"{kind}_{operator}{label_of(tail)}{residual}_{forms}_{loops}"
     params = (
         *zip(("left", "right", "out", "res"), (f"{k}[]" for k in (*kinds, kind, kind)), strict=True),
         *(*Rows.PARAMS, ("a", "f32"), ("b", "f32")),
@@ -179,7 +179,7 @@ def _binary(walk: elementwise.Walk, kind: str, target: CudaTarget) -> Simt:
     )
     return simt(
         *("elementwise", "make_binary", label, params, target),
-        **{"OP": operator, "ACT": _activated(tail), "RES": tail.order, "LOOPS": loops},
+        **{"OP": operator, "ACT": activated(tail), "RES": tail.order, "LOOPS": loops},
         **{"KIND": kind, "KIND_A": kinds[0], "KIND_B": kinds[1], "A": a, "B": b},
     )
 
