@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import statistics
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -93,7 +92,7 @@ class Device:
         self._streams: dict[int, Stream] = {}
         self._others = Stream(None, Staging(driver))  # streams that are not of this object's making
         self._functions: dict[Config, Any] = {}
-        self._loading = threading.Lock()
+        self._loading = ForkSafeLock()
 
     def allocate(self, nbytes: int) -> int:
         with self._driver:

@@ -31,7 +31,7 @@ class Staging:
 
     def upload(self, address: int, source: np.ndarray, stream: Any) -> None:
         """Copy the bytes ``source`` (uint8, one dimension); waits only where all slots are in use."""
-        with self._lock, self._driver:
+        with self._driver, self._lock:  # in this order: a forked child is refused, and never waits
             for start in range(0, source.size, SLOT_BYTES):
                 part = source[start : start + SLOT_BYTES]
                 place, memory, done = self._slot()
@@ -41,6 +41,8 @@ class Staging:
 
     def close(self) -> None:
         """Give the slots back; no copy may be under way."""
+        if self._driver.failure:
+            return
         with self._lock:
             while self._slots:
                 place, _, done = self._slots.pop()
