@@ -22,6 +22,7 @@ only_simulated = pytest.mark.skipif(not simulated(), reason="a GPU does not noti
 def upload(launcher: Launcher, array: np.ndarray) -> int:
     address = launcher.allocate(array.nbytes)
     launcher.upload(address, array, 0)
+    launcher.synchronize(0)
     return address
 
 
@@ -152,13 +153,15 @@ def test_all_threads_of_a_block_get_the_same_shared_array(monkeypatch: pytest.Mo
 def test_wrong_arguments(launcher: Launcher) -> None:
     address, kernel = launcher.allocate(40), simple_kernels.scale("f32")
     span = Span(address, 40)
-    for args, message in (
+    cases: list[tuple[tuple, str]] = [
         ((span, 1.0, span), "4 arguments"),
         ((span, span, span, 10), "factor is f32"),
         ((span, 1.0, 7, 10), r"y is f32\[\]"),
-        ((span, 1.0, Span(address, 44), 10), "not in one allocation"),
         ((span, 1.0, span, 1 << 40), "does not fit"),
-    ):
+    ]
+    if simulated():
+        cases.append(((span, 1.0, Span(address, 44), 10), "not in one allocation"))
+    for args, message in cases:
         with pytest.raises(DeviceError, match=message):
             launcher.graph([Launch(kernel, (1, 1, 1), args)])
     launcher.free(address)
