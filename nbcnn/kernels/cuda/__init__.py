@@ -34,6 +34,7 @@ KERNELS: tuple[str, ...] = (
     "pool:WindowPool",
     "pool:GlobalPool",
     "reduce:Reduce",
+    "arg:ArgExtremum",
     "views:Alias",
     "views:Concat",
     "views:Parts",

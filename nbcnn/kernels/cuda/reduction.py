@@ -10,7 +10,7 @@ from nbcnn.errors import NbcnnError
 from nbcnn.kernels.base import F32, PLAIN, Address, Buffer, DeviceStep, Emit, Site, View, round_up
 from nbcnn.kernels.cuda.base import plain_step, simt
 from nbcnn.kernels.cuda.division import LIMIT, reciprocal
-from nbcnn.kernels.cuda.elementwise import Names, numbers, stored
+from nbcnn.kernels.cuda.elementwise import numbers, stored
 from nbcnn.kernels.orders import Axis
 from nbcnn.target import CudaTarget
 
@@ -73,11 +73,6 @@ class Reduction:
     def results(self) -> int:
         return math.prod(a.extent for a in self.kept)
 
-    def team(self, target: CudaTarget) -> int:
-        """Threads for one part of a result: a power of two."""
-        most = max(target.threads // SIDE_BY_SIDE, 2) if self.across else target.threads
-        return 1 << (min(-(-self.length // 4), most) - 1).bit_length()
-
     @property
     def length(self) -> int:
         """Elements of a part."""
@@ -85,11 +80,15 @@ class Reduction:
 
     def step(self, site: Site, target: CudaTarget, nbytes: int) -> DeviceStep:
         """The launch."""
-        outputs, axes = target.threads // self.team(target), max(len(self.reduced), 1)
+        outputs, axes = target.threads // team_of(self.length, self.across, target), max(len(self.reduced), 1)
         way = f"{outputs}{'across' if self.across else 'along'}{axes}"
         label = f"{'_'.join(self.kinds)}_{self.how.label}_{way}"
+        params = (
+            *(("source", f"{self.kinds[0]}[]"), ("target", f"{self.kinds[1]}[]")),
+            *(*numbers("results valid count parts length apart"), ("scale", "f32"), *KEPT, *REDUCED),
+        )
         kernel = simt(
-            *("reduce", "make", label, _params(self.kinds), target),
+            *("reduce", "make", label, params, target),
             **{"TERM": self.how.term, "JOIN": self.how.join, "END": self.how.end},
             **{"SOURCE": self.kinds[0], "TARGET": self.kinds[1], "ACROSS": self.across, "AXES": axes},
             **{"OUTPUTS": outputs, "THREADS": target.threads},
@@ -97,8 +96,8 @@ class Reduction:
         args = (
             *(*self.places, self.results, self.valid, self.count),
             *(self.parts, self.length, self.apart, self.scale),
-            *_words(self.kept, MOST_KEPT, True),
-            *_words(self.reduced, MOST_REDUCED, False),
+            *kept_words(self.kept),
+            *reduced_words(self.reduced),
         )
         units = -(-self.results // outputs) * target.threads
         return plain_step(site.name, kernel, target, units, args, rows=self.parts, nbytes=nbytes)
@@ -132,7 +131,7 @@ def reduction_steps(
             f"{whole.count:,} elements for each of {whole.results:,}: too many to be reduced at once"
         )
     whole = replace(whole, scale=1 / whole.count if how.mean else 1.0)
-    team = whole.team(here)
+    team = team_of(whole.count, across, here)
     blocks = -(-whole.results // (here.threads // team))
     parts = min(-(-2 * here.multiprocessors // blocks), whole.count // (WORK * team))
     if parts < 2:
@@ -162,23 +161,29 @@ def reduction_steps(
     return [first.step(site, here, read), last.step(site, here, 2 * F32 * parts * size)]
 
 
-def _words(axes: Sequence[Axis], most: int, both: bool) -> tuple[int, ...]:
-    """The numbers of each axis, the fastest first."""
-    found = [*reversed(axes), *[Axis(1, 0, 0)] * (most - len(axes))]
-    assert len(found) == most
-    return tuple(
-        word
-        for a in found
-        for word in (a.extent, *reciprocal(a.extent), a.source, *((a.target,) if both else ()))
-    )
+def team_of(count: int, across: bool, target: CudaTarget) -> int:
+    """Threads for one result of ``count`` elements: a power of two."""
+    most = max(target.threads // SIDE_BY_SIDE, 2) if across else target.threads
+    return 1 << (min(-(-count // 4), most) - 1).bit_length()
 
 
-def _params(kinds: tuple[str, str]) -> Names:
-    kept = (f"{word}{k}" for k in range(MOST_KEPT) for word in "nfhab")
-    reduced = (f"{word}{k}" for k in range(MOST_REDUCED) for word in "mgkc")
-    return (
-        *(("source", f"{kinds[0]}[]"), ("target", f"{kinds[1]}[]")),
-        *numbers("results valid count parts length apart"),
-        ("scale", "f32"),
-        *numbers(" ".join((*kept, *reduced))),
-    )
+def kept_words(axes: Sequence[Axis]) -> tuple[int, ...]:
+    """The arguments of axes that stay."""
+    found = _fastest_first(axes, MOST_KEPT)
+    return tuple(word for a in found for word in (a.extent, *reciprocal(a.extent), a.source, a.target))
+
+
+def reduced_words(axes: Sequence[Axis]) -> tuple[int, ...]:
+    """The arguments of axes that go."""
+    found = _fastest_first(axes, MOST_REDUCED)
+    return tuple(word for a in found for word in (a.extent, *reciprocal(a.extent), a.source))
+
+
+def _fastest_first(axes: Sequence[Axis], most: int) -> list[Axis]:
+    assert len(axes) <= most
+    return [*reversed(axes), *[Axis(1, 0, 0)] * (most - len(axes))]
+
+
+KEPT = numbers(" ".join(f"{word}{k}" for k in range(MOST_KEPT) for word in "nfhab"))
+REDUCED = numbers(" ".join(f"{word}{k}" for k in range(MOST_REDUCED) for word in "mgkc"))
+"""The parameters of both."""
