@@ -10,9 +10,9 @@ bytes; a split adds the reduction. The rates are those of an H200; others scale 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from nbcnn.kernels.cuda.configs import CONFIGS, with_epilogue
+from nbcnn.kernels.cuda.configs import CONFIGS, depthwise, with_epilogue
 from nbcnn.kernels.cuda.problem import Conv, launch
 from nbcnn.kernels.cuda.shapes import KINDS, Config, ConvMma, ConvWgmma, Depthwise, Epilogue
 from nbcnn.target import CudaTarget
@@ -137,14 +137,11 @@ def merged(groups: int, channels: int, filters: int, lanes: int) -> int:
     return fit[-1] if fit else whole[0]
 
 
-def depthwise(conv: Conv, kind: str, epilogue: Epilogue, target: CudaTarget) -> list[Depthwise]:
+def strips(conv: Conv, kind: str, epilogue: Epilogue, target: CudaTarget) -> list[Depthwise]:
     """Kernels for a depthwise convolution, the best first: wide strips read less, narrow ones are more."""
+    window = (conv.r, conv.s, conv.strides[1], conv.dilations[1])
     widths = (4, 2, 1) if conv.s <= 7 and kind != "s8" else (2, 1)
-    blocks = 4 if conv.s <= 3 and conv.strides[1] == 1 else 3 if conv.s <= 5 else 2
-    found = [
-        Depthwise(kind, conv.r, conv.s, conv.strides[1], conv.dilations[1], width, epilogue, blocks=blocks)
-        for width in widths
-    ]
+    found = [replace(depthwise(kind, *window, width), epilogue=epilogue) for width in widths]
 
     def threads(config: Depthwise) -> int:
         return conv.c * KINDS[kind].size // 16 * -(-conv.q // config.width) * conv.n * conv.p
@@ -154,9 +151,9 @@ def depthwise(conv: Conv, kind: str, epilogue: Epilogue, target: CudaTarget) -> 
     return [c for c in found if _reason(c, conv) is None]
 
 
-def depthwise_refusal(conv: Conv, kind: str) -> str | None:
+def strips_refusal(conv: Conv, kind: str) -> str | None:
     """Why no depthwise kernel can compute ``conv``, or None."""
-    return _reason(Depthwise(kind, conv.r, conv.s, conv.strides[1], conv.dilations[1]), conv)
+    return _reason(depthwise(kind, conv.r, conv.s, conv.strides[1], conv.dilations[1]), conv)
 
 
 def _tiles(conv: Conv, kind: str, epilogue: Epilogue, target: CudaTarget, pixels4: bool) -> Iterator[Tile]:

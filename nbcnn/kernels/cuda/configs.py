@@ -44,18 +44,22 @@ def _wgmma(kind: str) -> list[Config]:
     ]
 
 
-def _depthwise(kind: str) -> list[Config]:
-    """16 channels of s8 in a vector: half as many pixels a thread."""
-    width = 2 if kind == "s8" else 4
-    return [
-        Depthwise(kind, 3, 3, width=width, blocks=3 if kind == "s8" else 4),
-        Depthwise(kind, 3, 3, stride=2, width=width, blocks=3),
-        Depthwise(kind, 3, 3, dilation=2, width=width, blocks=3),
-        Depthwise(kind, 5, 5, width=width, blocks=2 if kind == "s8" else 3),
-        Depthwise(kind, 5, 5, stride=2, width=width, blocks=2 if kind == "s8" else 3),
-        Depthwise(kind, 7, 7, width=width, blocks=2 if kind == "s8" else 3),
-    ]
+def depthwise(
+    kind: str, r: int, s: int, stride: int = 1, dilation: int = 1, width: int | None = None
+) -> Depthwise:
+    """The kernel for a window; by default strips of 4 pixels, of 2 where a vector has 16 channels.
 
+    As many blocks on a multiprocessor as leave a thread the registers that it needs.
+    """
+    reach = max(stride, dilation)
+    blocks = 4 if s <= 3 and reach == 1 else 3 if s <= (7 if reach == 1 else 5) and reach <= 2 else 2
+    if kind == "s8":
+        blocks = min(blocks, 3 if s <= 3 else 2)
+    return Depthwise(kind, r, s, stride, dilation, width or (2 if kind == "s8" else 4), blocks=blocks)
+
+
+_WINDOWS = ((3, 3, 1, 1), (3, 3, 2, 1), (3, 3, 1, 2), (5, 5, 1, 1), (5, 5, 2, 1), (7, 7, 1, 1))
+"""Rows, columns, stride and dilation that networks use; `depthwise` makes any."""
 
 CONFIGS: dict[str, Config] = {
     config.name: config
@@ -63,7 +67,7 @@ CONFIGS: dict[str, Config] = {
         *(_mma(kind) for kind in _ROW),
         *(_wgmma(kind) for kind in _ROW),
         [SplitReduce(kind) for kind in _ROW],
-        *(_depthwise(kind) for kind in ("f16", "bf16", "f32", "s8")),
+        *([depthwise(kind, *window) for window in _WINDOWS] for kind in ("f16", "bf16", "f32", "s8")),
     )
     for config in configs
 }

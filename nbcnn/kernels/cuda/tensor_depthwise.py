@@ -44,7 +44,7 @@ class TensorDepthwise(CudaKernel):
         op, channels = found.op, int(site.in_types[0].shape[1])
         if op.groups != channels or op.channels != channels:
             return f"{channels} to {op.channels} channels in {op.groups} groups is not depthwise"
-        return choose.depthwise_refusal(self._problem(site, target), target.kind)
+        return choose.strips_refusal(self._problem(site, target), target.kind)
 
     def cost(self, site: Site, target: CudaTarget) -> float:
         return cost(site, target, site.macs)
@@ -63,7 +63,7 @@ class TensorDepthwise(CudaKernel):
         operands = operands_of(site, ins, outs, match.main, match.tail, emit)
         found: list[DeviceStep] = []
         for first, conv in parts(self._problem(site, emit.target), operands, emit.batch):
-            configs = choose.depthwise(conv, kind, match.epilogue, emit.target)
+            configs = choose.strips(conv, kind, match.epilogue, emit.target)
             found += emit.pick([partial(_way, site, conv, first, operands, w, emit, c) for c in configs])
         return found
 

@@ -9,12 +9,12 @@ from nbcnn.kernels.cuda.choose import (
     SPLITS,
     Tile,
     candidates,
-    depthwise,
-    depthwise_refusal,
     merged,
     refusal,
     seconds,
     steps_of,
+    strips,
+    strips_refusal,
 )
 from nbcnn.kernels.cuda.problem import Conv, launch
 from nbcnn.kernels.cuda.shapes import ConvMma, ConvWgmma, Epilogue
@@ -153,12 +153,12 @@ def test_what_the_tma_unit_cannot_reach_is_left_to_mma() -> None:
 @pytest.mark.parametrize("n, width", [(1, 1), (128, 4)])
 def test_depthwise_strips_suit_the_size(n: int, width: int) -> None:
     conv = Conv(n, 7, 7, 960, 960, 3, 3, pads=(1, 1, 1, 1), groups=960)
-    found = depthwise(conv, "f16", RELU, H200)
+    found = strips(conv, "f16", RELU, H200)
     assert found[0].width == width and {c.width for c in found} == {1, 2, 4}
     assert all(c.epilogue == RELU for c in found)
 
 
 def test_what_no_depthwise_kernel_computes() -> None:
-    assert depthwise_refusal(Conv(1, 9, 9, 16, 16, 3, 3, groups=16), "f16") is None
-    assert "one filter a channel" in str(depthwise_refusal(Conv(1, 9, 9, 16, 16, 3, 3, groups=8), "f16"))
-    assert "at most 15" in str(depthwise_refusal(Conv(1, 19, 19, 16, 16, 3, 16, groups=16), "f16"))
+    assert strips_refusal(Conv(1, 9, 9, 16, 16, 3, 3, groups=16), "f16") is None
+    assert "one filter a channel" in str(strips_refusal(Conv(1, 9, 9, 16, 16, 3, 3, groups=8), "f16"))
+    assert "at most 15" in str(strips_refusal(Conv(1, 19, 19, 16, 16, 3, 16, groups=16), "f16"))

@@ -12,7 +12,7 @@ from every_instruction import IMMEDIATES, EveryInstruction
 
 from nbcnn.debug import sass
 from nbcnn.kernels.cuda.code.ptx import OPS
-from nbcnn.kernels.cuda.configs import CONFIGS, with_epilogue
+from nbcnn.kernels.cuda.configs import CONFIGS, depthwise, with_epilogue
 from nbcnn.kernels.cuda.shapes import (
     ACTIVATIONS,
     KINDS,
@@ -116,6 +116,29 @@ def test_every_configuration(name: str) -> None:
 def test_every_epilogue(name: str, activation: str, residual: str) -> None:
     config = with_epilogue(CONFIGS[name], Epilogue(activation, residual))
     check(config, capability(config))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [4, 2, 1])
+@pytest.mark.parametrize(
+    "window",
+    [
+        (9, 9),
+        (11, 11),
+        (15, 15),
+        (1, 3),
+        (2, 2, 2),
+        (3, 3, 4),
+        (5, 5, 4),
+        (1, 15, 4),
+        (5, 5, 1, 2),
+        (7, 7, 1, 3),
+    ],
+)
+@pytest.mark.parametrize("kind", ["f16", "f32"])
+def test_other_windows(kind: str, window: tuple[int, ...], width: int) -> None:
+    if width < 4 or window[1] <= 7:
+        check(with_epilogue(depthwise(kind, *window, **{"width": width}), Epilogue("silu", "before")), (8, 0))
 
 
 @pytest.mark.slow
