@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -154,7 +155,10 @@ class Device:
             before: list[Any] = []
             for launch in launches:
                 params, block = self._node(launch)
-                node = self._driver.call("cuGraphAddKernelNode", graph.handle, before, len(before), params)
+                with _naming(launch.config):
+                    node = self._driver.call(
+                        "cuGraphAddKernelNode", graph.handle, before, len(before), params
+                    )
                 graph.launches.append(launch)
                 graph.nodes.append((node, params, block))
                 before = [node]
@@ -257,13 +261,23 @@ class Device:
                 f"{config.name} needs {amount(shared)} of shared memory a block, "
                 f"{self.name} has {amount(self.shared_memory)}"
             )
-        module = self._driver.call("cuModuleLoadData", kernel.code)
-        function = self._driver.call("cuModuleGetFunction", module, kernel.entry.encode())
-        if shared > STATIC_SHARED_MEMORY:
-            attribute = self._driver.api.CUfunction_attribute
-            most = attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-            self._driver.call("cuFuncSetAttribute", function, most, config.smem)
+        with _naming(config), self._driver:
+            module = self._driver.bare("cuModuleLoadData", kernel.code)
+            function = self._driver.bare("cuModuleGetFunction", module, kernel.entry.encode())
+            if shared > STATIC_SHARED_MEMORY:
+                attribute = self._driver.api.CUfunction_attribute
+                most = attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+                self._driver.bare("cuFuncSetAttribute", function, most, config.smem)
         return function
+
+
+@contextmanager
+def _naming(config: Config) -> Iterator[None]:
+    """An error says which kernel it is about."""
+    try:
+        yield
+    except DeviceError as error:
+        raise DeviceError(f"{config.name}: {error}") from error
 
 
 def _as_bytes(array: np.ndarray) -> np.ndarray:
