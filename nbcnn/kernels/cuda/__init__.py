@@ -44,6 +44,7 @@ KERNELS: tuple[str, ...] = (
     "pad:PadPixels",
     "pad:PadAround",
     "resize:Resize",
+    "gather:Gather",
 )
 """``module:Class`` below this package; of kernels that can serve a site the cheapest is taken."""
 
