@@ -22,7 +22,11 @@ def excesses(model: Model, inputs: dict[str, np.ndarray], stored: float = 0.0) -
     computed, so that an error is charged to the node that made it and cannot hide behind a softmax.
     ``stored`` is as in `reference.excess`.
     """
-    values = model.tap(**inputs)
+    return excesses_of(model, model.tap(**inputs), stored)
+
+
+def excesses_of(model: Model, values: dict[str, np.ndarray], stored: float = 0.0) -> dict[str, float]:
+    """`excesses` of values that were read before."""
     found = {}
     for choice in model.choices:
         site = choice.site

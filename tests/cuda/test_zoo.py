@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from conformance import excesses, inputs_of
 from launch_plain import device
+from precisions import ROUNDING, representable
 
 import nbcnn
 from nbcnn import resources
@@ -14,14 +15,13 @@ from nbcnn.runtime.cuda.launcher import simulated
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(simulated(), reason="a whole network takes a real GPU")]
 
-STORED = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
-
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", resources.names("graphs"))
 def test_nodes(name: str, precision: str) -> None:
     graph = nbcnn.optimize(nbcnn.load(name))
     model = compile_graph(graph, CompileOptions(precision=precision, keep_values=True), launcher=device())
-    found = excesses(model, inputs_of(graph, 2), STORED.get(precision, 0.0))
+    inputs = representable(inputs_of(graph, 2), precision)
+    found = excesses(model, inputs, ROUNDING.get(precision, 0.0))
     wrong = {node: excess for node, excess in found.items() if not excess <= 1}
     assert not wrong, wrong
