@@ -8,6 +8,8 @@ refuses no more than that, so its limits are checked here.
 from __future__ import annotations
 
 import ctypes
+import struct
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nbcnn.errors import DeviceError
@@ -36,21 +38,19 @@ class Encoder:
 
     def __call__(self, map_: Tiled | Im2col) -> bytes:
         """The map's 128 bytes; raises DeviceError for what the TMA unit cannot do. Needs no context."""
-        _check(map_)
+        for problem in _problems(map_):
+            raise DeviceError(f"is a tensor map that there cannot be: {problem}")
         memory = ctypes.create_string_buffer(MAP_BYTES + MAP_ALIGNMENT)
         target = ctypes.addressof(memory) + -ctypes.addressof(memory) % MAP_ALIGNMENT
         rank = len(map_.extents)
-        head = (
-            *(target, _TYPES[map_.kind][0], rank, map_.address),
-            *((ctypes.c_uint64 * rank)(*map_.extents), (ctypes.c_uint64 * (rank - 1))(*map_.pitches)),
-        )
+        extents, pitches = _packed("Q", map_.extents), _packed("Q", map_.pitches)
+        head = target, _TYPES[map_.kind][0], rank, map_.address, extents, pitches
         if isinstance(map_, Tiled):
-            name = "cuTensorMapEncodeTiled"
-            code = self._tiled(*head, (_uint * rank)(*map_.box), (_uint * rank)(*(1,) * rank), *_TAIL)
+            name, steps = "cuTensorMapEncodeTiled", _packed("I", (1,) * rank)
+            code = self._tiled(*head, _packed("I", map_.box), steps, *_TAIL)
         else:
-            name = "cuTensorMapEncodeIm2col"
-            corners = (_int * 2)(*map_.lower), (_int * 2)(*map_.upper)
-            steps = (_uint * rank)(1, *map_.strides, 1)
+            name, steps = "cuTensorMapEncodeIm2col", _packed("I", (1, *map_.strides, 1))
+            corners = _packed("i", map_.lower), _packed("i", map_.upper)
             code = self._im2col(*head, *corners, map_.channels, map_.pixels, steps, *_TAIL)
         if code:
             problem = explain(self._driver, name, self._driver.CUresult(code))
@@ -64,35 +64,37 @@ class Encoder:
         return address
 
 
-def _check(map_: Tiled | Im2col) -> None:
-    """Raise DeviceError for the first limit of the TMA unit that the map breaks."""
+def _packed(code: str, values: Sequence[int]) -> bytes:
+    """An array of C."""
+    return struct.pack(f"{len(values)}{code}", *values)
+
+
+def _problems(map_: Tiled | Im2col) -> Iterator[str]:
+    """The limits of the TMA unit that the map breaks."""
     rank = len(map_.extents)
-    inner = map_.box[0] if isinstance(map_, Tiled) else map_.channels
-    limits = [
-        (_TYPES.get(map_.kind, (0, 0))[1] == map_.size, f"no elements of {map_.kind} in {map_.size} bytes"),
-        (len(map_.pitches) == rank - 1, f"{len(map_.pitches)} pitches for {rank} extents"),
-        (map_.address % 16 == 0, f"its address {map_.address:#x} is not a multiple of 16"),
-        (all(0 < n <= 1 << 32 for n in map_.extents), f"extents {map_.extents} are not from 1 to 2^32"),
-        (all(0 < n < 1 << 40 for n in map_.pitches), f"pitches {map_.pitches} are not from 1 to 2^40"),
-        (not any(n % 16 for n in map_.pitches), f"pitches {map_.pitches} are not multiples of 16"),
-        (
-            inner * map_.size in range(16, 129, 16),
-            f"rows of {inner * map_.size} bytes are not multiples of 16 to 128",
-        ),
-    ]
+    row = (map_.box[0] if isinstance(map_, Tiled) else map_.channels) * map_.size
+    if _TYPES.get(map_.kind, (0, 0))[1] != map_.size:
+        yield f"no elements of {map_.kind} in {map_.size} bytes"
+    if len(map_.pitches) != rank - 1:
+        yield f"{len(map_.pitches)} pitches for {rank} extents"
+    if map_.address % 16:
+        yield f"its address {map_.address:#x} is not a multiple of 16"
+    if not all(0 < n <= 1 << 32 for n in map_.extents):
+        yield f"extents {map_.extents} are not from 1 to 2^32"
+    if not all(0 < n < 1 << 40 and n % 16 == 0 for n in map_.pitches):
+        yield f"pitches {map_.pitches} are not multiples of 16 below 2^40"
+    if row not in range(16, 129, 16):
+        yield f"rows of {row} bytes are not multiples of 16 to 128"
     if isinstance(map_, Tiled):
-        limits += [
-            (len(map_.box) == rank <= 5, f"{len(map_.box)} sides of a box for {rank} extents, of at most 5"),
-            (all(0 < n <= 256 for n in map_.box), f"sides of a box, {map_.box}, are not from 1 to 256"),
-        ]
-    else:
-        corners = (*map_.lower, *map_.upper)
-        limits += [
-            (all(-128 <= n <= 127 for n in corners), f"corners {corners} are not from -128 to 127"),
-            (all(0 < n <= 8 for n in map_.strides), f"strides {map_.strides} are not from 1 to 8"),
-            (0 < map_.channels <= 256, f"{map_.channels} channels are not from 1 to 256"),
-            (0 < map_.pixels <= 1024, f"{map_.pixels} pixels are not from 1 to 1024"),
-        ]
-    for holds, problem in limits:
-        if not holds:
-            raise DeviceError(f"is a tensor map that there cannot be: {problem}")
+        if not len(map_.box) == rank <= 5:
+            yield f"{len(map_.box)} sides of a box for {rank} extents, of at most 5"
+        if not all(0 < n <= 256 for n in map_.box):
+            yield f"sides of a box, {map_.box}, are not from 1 to 256"
+        return
+    corners = (*map_.lower, *map_.upper)
+    if not all(-128 <= n <= 127 for n in corners):
+        yield f"corners {corners} are not from -128 to 127"
+    if not all(0 < n <= 8 for n in map_.strides):
+        yield f"strides {map_.strides} are not from 1 to 8"
+    if not (0 < map_.channels <= 256 and 0 < map_.pixels <= 1024):
+        yield f"{map_.channels} channels of {map_.pixels} pixels: 256 and 1024 are the most"
