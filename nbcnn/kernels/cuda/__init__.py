@@ -35,6 +35,7 @@ KERNELS: tuple[str, ...] = (
     "pool:GlobalPool",
     "reduce:Reduce",
     "arg:ArgExtremum",
+    "matmul:MatMul",
     "views:Alias",
     "views:Concat",
     "views:Parts",
