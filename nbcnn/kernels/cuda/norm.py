@@ -44,7 +44,7 @@ class RowNorm(norm.RowNorm[CudaTarget]):
             *(*numbers("rows length width x_pitch out_pitch"), ("epsilon", "f32")),
         )
         kernel = simt(
-            *("rows", "make_rows", f"{kind}_{op.name}_{group}", params, target),
+            *("shared_rows", "make_rows", f"{kind}_{op.name}_{group}", params, target),
             **{"CENTRED": int(op.CENTRED), "KIND": kind, "THREADS": target.threads, "GROUP": group},
         )
         args = (x.address, out.address, *vectors, rows, length, width, *pitches, op.epsilon)
@@ -88,7 +88,7 @@ class PlaneNorm(norm.PlaneNorm[CudaTarget]):
             KIND=kind,
         )
         second = simt(
-            *("rows", "make_combine", "f32_combine_moments"),
+            *("shared_rows", "make_combine", "f32_combine_moments"),
             (
                 *((name, "f32[]") for name in ("sums", "moments", "weight")),
                 *numbers("jobs groups groups_factor groups_shift each each_factor each_shift"),

@@ -35,7 +35,7 @@ class Softmax(softmax.Softmax[CudaTarget]):
             *numbers("rows length width x_pitch out_pitch"),
         )
         kernel = simt(
-            *("rows", "make_softmax", f"{kind}_{site.op.name}_{group}", params, target),
+            *("shared_rows", "make_softmax", f"{kind}_{site.op.name}_{group}", params, target),
             **{"LOG": int(site.op.name == "log_softmax"), "KIND": kind},
             **{"THREADS": target.threads, "GROUP": group},
         )

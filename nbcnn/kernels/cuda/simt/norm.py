@@ -1,4 +1,4 @@
-"""Normalisation of the planes of images, before and after `rows.make_combine`; local response.
+"""Normalisation of the planes of images, before and after `shared_rows.make_combine`; local response.
 
 Images lie as pixels of ``width`` channels, those from ``valid`` on being padding: zeros are written there.
 Rows of the grid share the images. A unit is what one thread does; ``factor`` and ``shift`` divide by those of
@@ -69,7 +69,7 @@ def make_moments(KIND: str) -> Callable[..., None]:
 
 
 def make_apply(ACT: str, KIND: str) -> Callable[..., None]:
-    """out = act((x - mean) * scale + bias), means and scales as `rows.make_combine` left them.
+    """out = act((x - mean) * scale + bias), means and scales as `shared_rows.make_combine` left them.
 
     A thread computes EACH channels, ``apart`` from each other; ``width`` is EACH * ``apart``.
     """
