@@ -32,6 +32,9 @@ COLUMNS = 16
 SHORT = {"none", "clamp", "leaky_relu", "hard_sigmoid", "hard_swish", "abs", "neg"}
 """Activations of a few instructions."""
 
+MOST_ROWS = 8
+"""Images of one point that ``simt/rows.py`` takes: of more, weights would be read more than once."""
+
 MOST_GROUPS = 65535
 """Of a launch: the second extent of its grid."""
 
@@ -207,12 +210,16 @@ def product_steps(
     share = shared_groups(window)
     channels, columns, groups = window.channels * share, window.filters * share, window.groups // share
     places = (out,) if residual is None else (out, residual)
+    if filters.weight.array.size * share >= 1 << 30:
+        raise NbcnnError(f"{filters.weight.array.size:,} weights are too many for a GPU's kernels")
     even = groups == 1 or (channels % V == 0 and columns % V == 0)
     vector = even and Place(x, x.pitch, 0, 0).even and all(p.even for p in places)
     channels = round_up(channels, V) if vector else channels
     padded = round_up(columns * groups, emit.target.lanes) - columns * (groups - 1)
     line = round_up(padded, emit.target.lanes)
     linear = _linear(window, x.pitch, channels) and out == Place.of(out.view, window)
+    if linear and vector and groups == window.points == 1 and emit.batch <= MOST_ROWS and tile is None:
+        return [rows_step(site, window, filters, x, out.view, residual, tail, emit)]
     axes = 0 if linear else 3 if window.axes[0] != POINT else 2
     terms = window.taps * channels
     weights = filters.packed(share, channels, line, emit.store)
@@ -240,6 +247,50 @@ def product_steps(
         macs = images * window.points * window.taps * window.channels * window.filters * window.groups
         steps.append(DeviceStep(site.name, kernel, grid, args, macs, nbytes + weights.nbytes))
     return steps
+
+
+def rows_step(
+    site: Site,
+    window: Window,
+    filters: Filters,
+    x: View,
+    out: View,
+    residual: Place | None,
+    tail: Epilogue,
+    emit: Emit[CudaTarget],
+) -> DeviceStep:
+    """The launch for images of one point, of which there are few."""
+    packed = filters.rows(round_up(window.channels, V), emit.store)
+    columns, terms = len(packed), packed[0].size
+    wide = round_up(columns, emit.target.lanes)
+    kernel, each = rows_kernel(emit.batch, columns, terms, tail, emit.target)
+    more = residual.view if residual else out
+    args = (
+        *(x.address, packed, filters.biases(1, wide, emit.store), more.address, out.address),
+        *(emit.batch, terms, columns, wide, x.image_stride, out.image_stride, more.image_stride),
+        *(tail.a, tail.b),
+    )
+    macs = emit.batch * columns * window.taps * window.channels
+    return DeviceStep(site.name, kernel, (-(-wide // each), 1, 1), args, macs, packed.nbytes)
+
+
+def rows_kernel(rows: int, columns: int, terms: int, tail: Epilogue, target: CudaTarget) -> tuple[Simt, int]:
+    """The kernel of ``rows_step`` (``simt/rows.py``), and the filters of one of its blocks."""
+    most = 1 << (rows - 1).bit_length()
+    each = next((n for n in (4, 2) if columns >= 2 * n * target.multiprocessors), 1)
+    wanted = max(1 << (terms // V - 1).bit_length(), 32) if terms >= V else 32
+    threads = min(target.threads, wanted)
+    kind = target.kind
+    name = f"{kind}_rows_{most}x{each}t{threads}{tail.label}__simt"
+    arrays = (("x", f"{kind}[]"), ("w", "f32[]"), ("bias", "f32[]"))
+    arrays += (("residual", f"{kind}[]"), ("out", f"{kind}[]"))
+    sizes = ("rows", "terms", "filters", "wide", "x_image", "out_image", "residual_image")
+    numbers = (*((n, "i32") for n in sizes), ("a", "f32"), ("b", "f32"))
+    constants = (
+        *(("KIND", kind), ("ROWS", most), ("FILTERS", each), ("THREADS", threads)),
+        *(("ACT", tail.activation), ("RES", tail.order)),
+    )
+    return Simt(name, f"{CODE}.rows:make", constants, arrays + numbers, threads, 2), each
 
 
 def kernel_of(tile: Tile, axes: int, vector: bool, tail: Epilogue, target: CudaTarget) -> Simt:

@@ -79,6 +79,7 @@ TILES = (
 """Of a GPU."""
 
 SMALL = (
+    Tile(8, 8, 16, 4, 4, lane=2),
     Tile(8, 8, 4, 4, 4, lane=2),
     Tile(16, 8, 4, 8, 4, lane=2),
     Tile(8, 4, 4, 4, 4, slices=2, lane=1),

@@ -1,5 +1,7 @@
-"""A device in host memory: plain kernels run in Numba's simulator (``NUMBA_ENABLE_CUDASIM=1``), a Python
-thread each of theirs. About a million inner steps a second: for tests, on tiny shapes.
+"""A device in host memory: plain kernels run in Numba's simulator (``NUMBA_ENABLE_CUDASIM=1``).
+
+Their threads take turns (`nbcnn.runtime.cuda.simulated_blocks`). About a million inner steps a second: for
+tests, on tiny shapes.
 
 Fresh memory holds 0xFF (NaN, -1). Every index that a kernel uses is checked against its array, negative ones
 too, which compiled code would not notice.
@@ -9,13 +11,11 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import sys
 import threading
 import time
 import warnings
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -28,7 +28,6 @@ from nbcnn.runtime.cuda.launcher import Arg, Launch, Span
 from nbcnn.runtime.cuda.simt import STORAGE, Simt
 
 ALIGNMENT = 256
-_SWITCH = 2e-5  # seconds: the simulator's main thread polls the others, and gives way no sooner than this
 _NUMBERS: dict[str, Callable[[Any], Any]] = {
     **{"u16": np.uint16, "u32": np.uint32, "i32": np.int32, "i64": np.int64, "u64": np.uint64},
     "f32": np.float32,
@@ -136,7 +135,7 @@ class Simulator:
     def start(self, graph: Graph, stream: int) -> None:
         for launch in graph.launches:
             kernel, args = self._prepare(launch)
-            with _running, _quick_switches(), warnings.catch_warnings():
+            with _running, warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # infinities and NaN are no news to a GPU
                 try:
                     kernel[launch.grid, launch.config.threads](*args)
@@ -198,7 +197,7 @@ def open_device() -> Simulator:
     """The simulator of this process; raises DeviceError if Numba was imported for a GPU."""
     from numba import config
 
-    if not config.ENABLE_CUDASIM:
+    if not getattr(config, "ENABLE_CUDASIM", False):
         raise DeviceError("the simulator needs NUMBA_ENABLE_CUDASIM=1 before numba is imported")
     return Simulator()
 
@@ -207,43 +206,15 @@ def open_device() -> Simulator:
 def _jit(config: Simt) -> Any:
     from numba import cuda
 
-    _share()
+    _simulate_blocks()
     return cuda.jit(config.make())
 
 
 @cache
-def _share() -> None:
-    """Numba's simulator may give two threads of a block an array each where they ask for a shared one at the
-    same time. This one does not; it is poisoned, and faster to find."""
-    from numba.core.types import Type
-    from numba.cuda.simulator.kernelapi import FakeCUDAShared
-    from numba.np.numpy_support import as_dtype
+def _simulate_blocks() -> None:
+    from nbcnn.runtime.cuda import simulated_blocks
 
-    lock = threading.Lock()
-
-    def array(self: Any, shape: Any, dtype: Any) -> np.ndarray:
-        caller = sys._getframe(1)
-        place = caller.f_code.co_filename, caller.f_lineno
-        with lock:
-            if place not in self._allocations:
-                found = self._allocations[place] = np.empty(
-                    shape, as_dtype(dtype) if isinstance(dtype, Type) else dtype
-                )
-                found.view(np.uint8)[:] = 0xFF
-            return self._allocations[place]
-
-    FakeCUDAShared.array = array
-
-
-@contextmanager
-def _quick_switches() -> Iterator[None]:
-    """Python threads that take turns quickly: those of a block wait for each other at every barrier."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
+    simulated_blocks.install()
 
 
 def _as_bytes(array: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import simple_kernels
 
 from nbcnn.kernels.cuda import simt_depthwise
-from nbcnn.kernels.cuda.simt_product import POINT, Axis, Window, kernel_of
+from nbcnn.kernels.cuda.simt_product import POINT, Axis, Window, kernel_of, rows_kernel
 from nbcnn.kernels.cuda.simt_tiles import TILES
 from nbcnn.kernels.epilogue import BEFORE, Epilogue
 from nbcnn.runtime.cuda.simt import Simt
@@ -19,13 +19,17 @@ TARGETS = {
 RELU = Epilogue("clamp", 0.0, residual="r", order=BEFORE)
 
 
+SILU = Epilogue("silu")
+
+
 def products() -> list[Simt]:
     """Matrix products: every tile once, every way to read."""
     here = TARGETS["f32"]
     found = [kernel_of(tile, 2, True, RELU, here) for tile in TILES]
     found += [kernel_of(tile, 2, False, RELU, here) for tile in TILES if tile.fits(False, True)]
     found += [kernel_of(TILES[0], axes, True, Epilogue("hard_swish"), here) for axes in (0, 3)]
-    return found + [kernel_of(TILES[1], 2, True, Epilogue("silu"), TARGETS[kind]) for kind in ("f16", "bf16")]
+    found += [rows_kernel(n, 4096, 4096, tail, here)[0] for n in (1, 2, 4, 8) for tail in (RELU, SILU)]
+    return found + [kernel_of(TILES[1], 2, True, SILU, TARGETS[kind]) for kind in ("f16", "bf16")]
 
 
 def depthwise() -> list[Simt]:
@@ -33,7 +37,7 @@ def depthwise() -> list[Simt]:
     found = []
     for size, stride, vector, tail in (
         *((size, stride, True, RELU) for size in (3, 5, 7) for stride in (1, 2, 3)),
-        *((3, 1, False, RELU), (3, 1, True, Epilogue("silu"))),
+        *((3, 1, False, RELU), (3, 1, True, SILU)),
     ):
         axis = Axis(56, 56, size, stride, 1, size // 2)
         window = Window((POINT, axis, axis), 1, 1, 64)

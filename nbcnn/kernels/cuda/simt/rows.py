@@ -1,188 +1,85 @@
-"""Rows that several threads share: softmax, normalisation by the row's own moments, moments of groups.
+"""Few rows times a matrix in float32: dense layers of small batches, bound by the weights' way from memory.
 
-GROUP threads, a power of two, share a row; a block of THREADS has so many rows at once. The threads of a
-group join what each found by a tree in shared memory. Idle groups read the last row again and write nothing.
-Elements from ``length`` up to ``width`` pad a pixel: zeros are written there. A row is read once for each sum
-over it, the first time from memory and then from a cache. Softmax and normalisation may run in place.
+A block computes FILTERS sums of up to ROWS rows. Its threads share the terms, four at a time, so that weights
+are read once and in order, and add their parts in pairs through shared memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
-import numpy as np
-from numba import cuda, float32, int32
+from numba import cuda, float32, int32, uint32
 
-from nbcnn.kernels.cuda.simt.elementary import exp, log, sqrt
-from nbcnn.kernels.cuda.simt.memory import reader, writer
-from nbcnn.kernels.cuda.simt.offsets import digit, offset
+from nbcnn.kernels.cuda.simt.activations import activation
+from nbcnn.kernels.cuda.simt.memory import reader, reader4, writer
 
-LOWEST = np.float32(-np.inf)
+BEFORE, AFTER = 1, 2  # `nbcnn.kernels.epilogue`
 
 
-@cuda.jit(device=True)
-def _sum(shared, value, me, member, group):
-    """The sum of all the group's values; every thread of the block must come here."""
-    shared[me] = value
-    cuda.syncthreads()
-    half = group >> 1
-    while half > 0:
-        if member < half:
-            shared[me] = shared[me] + shared[me + half]
+def make(KIND: str, ROWS: int, FILTERS: int, THREADS: int, ACT: str, RES: int) -> Any:
+    """THREADS is a power of two."""
+    read, read4, write, load4 = reader(KIND), reader4(KIND), writer(KIND), reader4("f32")
+    act = activation(ACT)
+    TAPS = FILTERS * 4
+    SUMS, SHARED, HALF = ROWS * FILTERS, ROWS * FILTERS * THREADS, THREADS // 2
+
+    def product(
+        x, w, bias, residual, out, rows, terms, filters, wide, x_image, out_image, residual_image, a, b
+    ):
+        shared = cuda.shared.array(SHARED, float32)
+        sums = cuda.local.array(SUMS, float32)
+        taps = cuda.local.array(TAPS, float32)
+        me = int32(cuda.threadIdx.x)
+        first = int32(int32(cuda.blockIdx.x) * FILTERS)
+        for i in range(SUMS):
+            sums[i] = float32(0)
+        k = int32(me * 4)
+        while k < terms:
+            for f in range(FILTERS):
+                w0, w1, w2, w3 = float32(0), float32(0), float32(0), float32(0)
+                if first + f < filters:
+                    w0, w1, w2, w3 = load4(w, int32(int32(first + f) * terms + k))
+                taps[f * 4] = w0
+                taps[f * 4 + 1] = w1
+                taps[f * 4 + 2] = w2
+                taps[f * 4 + 3] = w3
+            for r in range(ROWS):
+                if r < rows:
+                    x0, x1, x2, x3 = read4(x, int32(r * x_image + k))
+                    for f in range(FILTERS):
+                        i = r * FILTERS + f
+                        sums[i] += x0 * taps[f * 4]
+                        sums[i] += x1 * taps[f * 4 + 1]
+                        sums[i] += x2 * taps[f * 4 + 2]
+                        sums[i] += x3 * taps[f * 4 + 3]
+            k = int32(k + THREADS * 4)
+        for i in range(SUMS):
+            shared[uint32(i * THREADS + me)] = sums[i]
         cuda.syncthreads()
-        half >>= 1
-    value = shared[me - member]
-    cuda.syncthreads()
-    return value
+        count = int32(HALF)
+        while count > 0:
+            if me < count:
+                for i in range(SUMS):
+                    at = int32(i * THREADS + me)
+                    shared[uint32(at)] += shared[uint32(at + count)]
+            cuda.syncthreads()
+            count = int32(count >> 1)
+        i = me
+        while i < SUMS:
+            r, n = int32(i // FILTERS), int32(first + i % FILTERS)
+            if r < rows and n < wide:
+                value = float32(0)
+                if n < filters:
+                    value = shared[uint32(i * THREADS)] + bias[uint32(n)]
+                    more = float32(0)
+                    if RES:
+                        more = read(residual, uint32(r * residual_image + n))
+                    if RES == BEFORE:
+                        value = value + more
+                    value = act(value, a, b)
+                    if RES == AFTER:
+                        value = value + more
+                write(out, uint32(r * out_image + n), value)
+            i = int32(i + THREADS)
 
-
-@cuda.jit(device=True)
-def _largest(shared, value, me, member, group):
-    """The largest of all the group's values, none of them NaN."""
-    shared[me] = value
-    cuda.syncthreads()
-    half = group >> 1
-    while half > 0:
-        if member < half:
-            shared[me] = max(shared[me], shared[me + half])
-        cuda.syncthreads()
-        half >>= 1
-    value = shared[me - member]
-    cuda.syncthreads()
-    return value
-
-
-def make_softmax(LOG: int, KIND: str, THREADS: int, GROUP: int) -> Callable[..., None]:
-    """out = exp(x - max(x)) / sum(exp(x - max(x))) of each row; with LOG 1 its logarithm."""
-    read, write = reader(KIND), writer(KIND)
-    ROWS = THREADS // GROUP
-
-    def softmax(x, out, rows, length, width, x_pitch, out_pitch):
-        shared = cuda.shared.array(THREADS, float32)
-        me = int32(cuda.threadIdx.x)
-        member = int32(me % GROUP)
-        first = int32(cuda.blockIdx.x * ROWS)
-        while first < rows:
-            mine = int32(first + me // GROUP)
-            row = min(mine, int32(rows - 1))
-            at, to = offset(row, x_pitch), offset(row, out_pitch)
-            # A NaN need not survive the maximum: its own exponential, and so the sum, is NaN.
-            top = LOWEST
-            i = member
-            while i < length:
-                value = read(x, at + offset(i, 1))
-                top = value if value > top else top
-                i += GROUP
-            top = _largest(shared, top, me, member, GROUP)
-            total = float32(0)
-            i = member
-            while i < length:
-                total += exp(read(x, at + offset(i, 1)) - top)
-                i += GROUP
-            total = _sum(shared, total, me, member, GROUP)
-            scale = log(total) if LOG else float32(1) / total
-            i = member if mine < rows else width
-            while i < length:
-                below = read(x, at + offset(i, 1)) - top
-                write(out, to + offset(i, 1), below - scale if LOG else exp(below) * scale)
-                i += GROUP
-            while i < width:
-                write(out, to + offset(i, 1), float32(0))
-                i += GROUP
-            first += int32(cuda.gridDim.x * ROWS)
-
-    return softmax
-
-
-def make_rows(CENTRED: int, KIND: str, THREADS: int, GROUP: int) -> Callable[..., None]:
-    """(x - mean) / sqrt(variance + epsilon) * weight + bias of each row; the mean of x^2 if not centred."""
-    read, write = reader(KIND), writer(KIND)
-    ROWS = THREADS // GROUP
-
-    def normalise(x, out, weight, bias, rows, length, width, x_pitch, out_pitch, epsilon):
-        shared = cuda.shared.array(THREADS, float32)
-        me = int32(cuda.threadIdx.x)
-        member = int32(me % GROUP)
-        count = float32(length)
-        first = int32(cuda.blockIdx.x * ROWS)
-        while first < rows:
-            mine = int32(first + me // GROUP)
-            row = min(mine, int32(rows - 1))
-            at, to = offset(row, x_pitch), offset(row, out_pitch)
-            mean = float32(0)
-            if CENTRED:
-                i = member
-                while i < length:
-                    mean += read(x, at + offset(i, 1))
-                    i += GROUP
-                mean = _sum(shared, mean, me, member, GROUP) / count
-            squares = float32(0)
-            i = member
-            while i < length:
-                away = read(x, at + offset(i, 1)) - mean
-                squares += away * away
-                i += GROUP
-            squares = _sum(shared, squares, me, member, GROUP)
-            scale = float32(1) / sqrt(squares / count + epsilon)
-            i = member if mine < rows else width
-            while i < length:
-                away = (read(x, at + offset(i, 1)) - mean) * scale
-                write(out, to + offset(i, 1), away * weight[offset(i, 1)] + bias[offset(i, 1)])
-                i += GROUP
-            while i < width:
-                write(out, to + offset(i, 1), float32(0))
-                i += GROUP
-            first += int32(cuda.gridDim.x * ROWS)
-
-    return normalise
-
-
-def make_combine(THREADS: int) -> Callable[..., None]:
-    """Moments of groups of channels, from those of runs of pixels that `norm.make_moments` wrote.
-
-    ``sums`` [images, chunks, 2, width]: of each channel the mean and the sum of squared distances from it,
-    over ``run`` pixels, the last time over what is left of ``pixels``. ``moments`` [images, 2, width]: the
-    mean of the channel's group of ``each`` channels, and the weight over the deviation there. A block takes a
-    group.
-    """
-
-    def combine(
-        sums, moments, weight, jobs, groups, groups_factor, groups_shift, each, each_factor, each_shift,
-        chunks, run, pixels, width, epsilon,
-    ):  # fmt: skip
-        shared = cuda.shared.array(THREADS, float32)
-        me = int32(cuda.threadIdx.x)
-        count = float32(pixels) * float32(each)
-        job = int32(cuda.blockIdx.x)
-        while job < jobs:
-            image, group = digit(job, groups, groups_factor, groups_shift)
-            at = offset(image, 2 * width) * offset(chunks, 1) + offset(group, each)
-            to = offset(image, 2 * width) + offset(group, each)
-            mean = float32(0)
-            i = me
-            while i < chunks * each:
-                chunk, c = digit(i, each, each_factor, each_shift)
-                points = float32(min(run, int32(pixels - chunk * run)))
-                mean += sums[at + offset(chunk, 2 * width) + offset(c, 1)] * points
-                i += THREADS
-            mean = _sum(shared, mean, me, me, THREADS) / count
-            squares = float32(0)
-            i = me
-            while i < chunks * each:
-                chunk, c = digit(i, each, each_factor, each_shift)
-                points = float32(min(run, int32(pixels - chunk * run)))
-                place = at + offset(chunk, 2 * width) + offset(c, 1)
-                away = sums[place] - mean
-                squares += sums[place + offset(width, 1)] + away * away * points
-                i += THREADS
-            squares = _sum(shared, squares, me, me, THREADS)
-            sigma = sqrt(squares / count + epsilon)
-            i = me
-            while i < each:
-                here = to + offset(i, 1)
-                moments[here] = mean
-                moments[here + offset(width, 1)] = weight[offset(group, each) + offset(i, 1)] / sigma
-                i += THREADS
-            job += int32(cuda.gridDim.x)
-
-    return combine
+    return product
