@@ -235,7 +235,7 @@ def _cells(row: Row, peers: list[str]) -> list[str]:
 def layer_tables(found: dict[str, Any]) -> str:
     """A table for each row whose steps were timed."""
     lines = ["# Layer by layer", "", summary(found["machine"]), ""]
-    lines += ["Each step by itself, the median by the GPU's clock; the host starts one every few us at most."]
+    lines += ["Each step by itself by the GPU's clock, many in a row: what they touch may stay in its cache."]
     head = ["node", "kernel", "us", "floor us", "floor", "TFLOP/s", "GB/s"]
     for row in found["rows"]:
         if not (layers := row.get("layers")):

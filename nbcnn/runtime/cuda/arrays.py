@@ -275,5 +275,5 @@ def _check(
 
 
 def _index(launcher: Launcher) -> int:
-    """Which of the machine's GPUs it is."""
+    """Which of the GPUs it is; there is one simulator only."""
     return getattr(launcher, "index", 0)

@@ -71,6 +71,7 @@ class Device:
     threads = 256
 
     def __init__(self, api: Any, index: int) -> None:
+        self.index = index
         self._driver = driver = Driver(api, f"GPU {index}")
         device = driver.bare("cuDeviceGet", index)
 
