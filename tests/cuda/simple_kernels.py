@@ -36,6 +36,6 @@ def store_at() -> Simt:
     return _kernel("store_at", "x:f32[] index:i32")
 
 
-def reverse_blocks() -> Simt:
+def reverse_blocks(barrier: bool = True) -> Simt:
     """Each block of four values in reverse, through shared memory."""
-    return _kernel("reverse_blocks", "x:f32[] y:f32[]")
+    return _kernel("reverse_blocks", "x:f32[] y:f32[]", BARRIER=barrier)

@@ -43,12 +43,13 @@ def make_store_at():
     return kernel
 
 
-def make_reverse_blocks():
+def make_reverse_blocks(BARRIER):
     def kernel(x, y):
         shared = cuda.shared.array(4, float32)
         me = cuda.threadIdx.x
         shared[me] = x[cuda.grid(1)]
-        cuda.syncthreads()
+        if BARRIER:
+            cuda.syncthreads()
         y[cuda.grid(1)] = shared[3 - me]
 
     return kernel

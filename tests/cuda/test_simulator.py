@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from typing import Any
-
 import numpy as np
 import pytest
 import simple_kernels
@@ -126,28 +122,20 @@ def test_a_block_waits_for_all_its_threads(rng: np.random.Generator) -> None:
 
 
 @only_simulated
-def test_all_threads_of_a_block_get_the_same_shared_array(monkeypatch: pytest.MonkeyPatch) -> None:
-    from numba import float32
-    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+def test_a_missing_barrier_is_noticed(rng: np.random.Generator) -> None:
+    """In every block: what the one before left in shared memory is gone."""
+    values = rng.standard_normal(8).astype(np.float32)
+    found = np.zeros_like(values)
+    run(simple_kernels.reverse_blocks(barrier=False), 2, values, found)
+    assert np.isnan(found[[0, 1, 4, 5]]).all()
 
-    run(simple_kernels.reverse_blocks(), 1, np.zeros(4, np.float32), np.zeros(4, np.float32))
-    shared, together, found = FakeCUDAShared(0), threading.Barrier(4), []
 
-    def slow(*args: Any) -> np.ndarray:  # all threads have looked before the first one has made it
-        time.sleep(0.02)
-        return np.zeros(*args)
-
-    def thread() -> None:
-        together.wait()
-        found.append(shared.array((2, 3), float32))
-
-    monkeypatch.setattr(np, "empty", slow)
-    threads = [threading.Thread(target=thread) for _ in range(4)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    assert len(found) == 4 and all(array is found[0] for array in found)
+@only_simulated
+def test_one_thread_fails_while_others_wait() -> None:
+    with pytest.raises(DeviceError, match=r"tid=\[3, 0, 0\].*index 3 of an array of 3 elements is read"):
+        run(simple_kernels.reverse_blocks(), 1, np.zeros(3, np.float32), np.zeros(4, np.float32))
+    values = np.ones(4, np.float32)
+    run(simple_kernels.reverse_blocks(), 1, values, values)  # the device goes on
 
 
 def test_wrong_arguments(launcher: Launcher) -> None:
