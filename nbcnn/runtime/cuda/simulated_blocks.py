@@ -25,6 +25,7 @@ def install() -> None:
         (kernel.BlockManager, "run", _run_block),
         (kernel.FakeCUDAKernel, "__call__", _call),
         (FakeCUDAShared, "array", _shared_array),
+        (Type, "__call__", _convert),
     ):
         setattr(place, name, function)
 
@@ -85,6 +86,17 @@ def _call(self: Any, *args: Any) -> Any:
     if self._device and "cuda" not in self.fn.__code__.co_names:
         return self.fn(*args)
     return _call_kernel(self, *args)
+
+
+_PLAIN = {bool, int, float, *np.sctypeDict.values()}
+_convert_any = Type.__call__
+
+
+def _convert(self: Any, *args: Any) -> Any:
+    """In place of ``Type.__call__``: ``int32(x)`` of a number without the search for what ``x`` is."""
+    if len(args) == 1 and type(args[0]) in _PLAIN:
+        return self.cast_python_value(args[0])
+    return _convert_any(self, *args)
 
 
 def _shared_array(self: Any, shape: Any, dtype: Any) -> np.ndarray:
