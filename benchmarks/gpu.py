@@ -60,7 +60,7 @@ def main() -> int:
     words.add_argument("--against", default="torch", help="of torch and torch.compile; or none")
     words.add_argument("--layers", default=LAYERS, help="batch sizes to time layer by layer; or none")
     words.add_argument("--minutes", type=float, default=7.5, help="when to stop")
-    words.add_argument("--tune", action="store_true", help="nbcnn chooses its kernels by timing them")
+    words.add_argument("--no-tune", action="store_true", help="nbcnn chooses its tiles without timing them")
     words.add_argument("--out", type=Path, default=RESULTS, help="the folder of the results")
     words.add_argument("--only-tables", action="store_true", help="measure nothing, write the tables")
     asked = words.parse_args()
@@ -89,7 +89,7 @@ def main() -> int:
                     continue
                 request = Request(
                     *(str(task), precision, _numbers(asked.batches), _names(asked.against)),
-                    *(_numbers(asked.layers), asked.tune),
+                    *(_numbers(asked.layers), False if asked.no_tune else None),
                 )
                 for row in rows(request, end):
                     add(found, {"model": Path(model).stem, "precision": precision, **row})

@@ -51,7 +51,7 @@ class Request:
     batches: list[int]
     against: list[str]
     layers: list[int]
-    tune: bool = False
+    tune: bool | None = None
 
 
 def main() -> None:

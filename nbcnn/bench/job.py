@@ -24,11 +24,10 @@ class Job:
     """A model to measure against other engines.
 
     ``model`` is a zoo name or a path; ``streams`` are requests in flight at a time, each on
-    ``threads`` threads; ``passes`` is a pipeline's name, path or text; ``tune`` has
-    nbcnn choose its kernels by timing them; ``against`` names rows of ``engines.ENGINES`` (None: `AGAINST`);
-    ``warmup`` is calls before the first block; ``time`` is seconds of measurement per engine (5
-    blocks of half a second at least); ``progress`` is called with what happens, steps done and
-    steps in all.
+    ``threads`` threads; ``passes`` is a pipeline's name, path or text; ``tune`` has nbcnn choose its kernels
+    by timing them (None: on GPUs); ``against`` names rows of ``engines.ENGINES`` (None: `AGAINST`);
+    ``warmup`` is calls before the first block; ``time`` is seconds of measurement per engine (5 blocks of
+    half a second at least); ``progress`` is called with what happens, steps done and steps in all.
     """
 
     model: str
@@ -37,7 +36,7 @@ class Job:
     streams: int = 1
     passes: str = "default"
     precision: str = "float32"
-    tune: bool = False
+    tune: bool | None = None
     against: tuple[str, ...] | None = None
     warmup: int = 10
     time: float = 3.0

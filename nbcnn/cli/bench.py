@@ -55,7 +55,7 @@ def bench(
       nbcnn bench resnet50 --threads 2 --against onnxruntime
       nbcnn bench resnet50 --streams 2
       nbcnn bench resnet50 --passes sparse --sparsity 0.9 --against openvino,mnn
-      nbcnn bench resnet50 --target cuda --precision float16 --batch 128 --against torch,torch.compile
+      nbcnn bench resnet50 --target cuda --precision float16 --batch 128
       nbcnn bench digits --against none --profile --json digits.json
     """
     from nbcnn import bench as benches

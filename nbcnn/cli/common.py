@@ -26,8 +26,10 @@ Passes = Annotated[
 ]
 
 Tune = Annotated[
-    bool,
-    typer.Option("--tune", help="Choose kernels by timing them on this machine, once."),
+    bool | None,
+    typer.Option(
+        "--tune/--no-tune", help="Choose kernels by timing them on this machine, once. [default: on GPUs]"
+    ),
 ]
 
 Target = Annotated[

@@ -32,7 +32,7 @@ def explain(
     ] = False,
     target: Target = "cpu",
     precision: Precision = "float32",
-    tune: Tune = False,
+    tune: Tune = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Explain what the passes did to a node, and why not more.

@@ -48,7 +48,7 @@ def run(
     passes: Passes = "default",
     target: Target = "cpu",
     precision: Precision = "float32",
-    tune: Tune = False,
+    tune: Tune = None,
 ) -> None:
     """Classify images, paint what they show, or find things in them.
 

@@ -202,11 +202,11 @@ def test_every_row_is_saved_as_it_comes(gpu, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gpu, "child", child)
     words = ["--models", "resnet50,graphs/vgg16.yaml", "--precisions", "float16,tf32", "--batches", "1,8"]
     monkeypatch.setattr(
-        sys, "argv", ["gpu.py", *words, "--against", "none", "--out", str(tmp_path), "--tune"]
+        sys, "argv", ["gpu.py", *words, "--against", "none", "--out", str(tmp_path), "--no-tune"]
     )
     assert gpu.main() == 0
     assert [(r.precision, r.batches, r.against, r.layers, r.tune) for r in seen] == [
-        (precision, [1, 8], [], [1, 128], True) for precision in ("float16", "float16", "tf32", "tf32")
+        (precision, [1, 8], [], [1, 128], False) for precision in ("float16", "float16", "tf32", "tf32")
     ]
     assert saved == [False] + [True] * 7
     found = gpu.read(tmp_path)

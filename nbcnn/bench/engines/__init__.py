@@ -33,7 +33,7 @@ class Task:
     passes: str = "default"
     precision: str = "float32"
     sizes: Mapping[str, int] = field(default_factory=dict)
-    tune: bool = False
+    tune: bool | None = None
 
     @property
     def onnx(self) -> Path:
