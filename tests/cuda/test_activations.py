@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import launch_plain
 import numpy as np
 import pytest
 from activation_formulas import CASES, A, B, check
-from numba import cuda
+from launch_plain import target
 
 from nbcnn.kernels.activation_ids import ACTIVATIONS
+from nbcnn.kernels.cuda.base import simt
+from nbcnn.kernels.cuda.elementwise import Rows, numbers
 from nbcnn.kernels.cuda.simt.activations import activation
 
 SPECIAL = [
@@ -38,17 +41,12 @@ def samples():
 
 
 def run(name, x):
-    f = activation(name)
-
-    @cuda.jit
-    def kernel(x, y):
-        for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
-            value = f(x[i], A, B)
-            assert isinstance(value, np.float32), type(value)
-            y[i] = value
-
+    rows = Rows(1, x.size, x.size)
+    given = (*Rows.PARAMS, *numbers("x_pitch out_pitch"), ("a", "f32"), ("b", "f32"))
+    params = (("x", "f32[]"), ("out", "f32[]"), *given)
+    kernel = simt("elementwise", "make_unary", f"f32_{name}", params, target(), ACT=name, KIND="f32")
     got = np.full_like(x, 12345.0)
-    kernel[1, 4](x, got)
+    launch_plain.run(kernel, 2, x, got, *rows.args, 0, 0, float(A), float(B))
     return got
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import simple_kernels
+from pointwise_kernels import pointwise
 
 from nbcnn.kernels.cuda import simt_depthwise
 from nbcnn.kernels.cuda.simt_product import POINT, Axis, Window, kernel_of, rows_kernel
@@ -48,5 +49,5 @@ def depthwise() -> list[Simt]:
 def kernels() -> dict[str, Simt]:
     """By name."""
     found = [*(simple_kernels.scale(kind) for kind in KINDS), simple_kernels.narrow("bf16")]
-    found += [*products(), *depthwise()]
+    found += [*products(), *depthwise(), *pointwise(TARGETS)]
     return {kernel.name: kernel for kernel in found}

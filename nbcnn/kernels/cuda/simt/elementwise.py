@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numba import cuda, float32, int32, int64, uint64
+from numba import cuda, float32, int32, uint64
 
 from nbcnn.kernels.cuda.simt.activations import activation
-from nbcnn.kernels.cuda.simt.integers import distance, quotient
 from nbcnn.kernels.cuda.simt.memory import reader, writer
+from nbcnn.kernels.cuda.simt.offsets import digit, offset
 
 EACH = 4
 """Elements of a row that a thread computes: a divisor of all vectors."""
@@ -68,7 +68,7 @@ def _combined(OP: str, ACT: str, RES: int) -> Any:
 @cuda.jit(device=True)
 def _place(c, width):
     """Where to read for element ``c`` of a row: of several that lie behind its end any will do."""
-    return int64(c if c < width else width - 1)
+    return int32(c if c < width else width - 1)
 
 
 def _row_writer(KIND: str) -> Any:
@@ -78,7 +78,7 @@ def _row_writer(KIND: str) -> Any:
     @cuda.jit(device=True)
     def put(array, at, c, width, valid, value):
         if c < width:
-            write(array, uint64(at + c), value if c < valid else float32(0))
+            write(array, at + offset(c, 1), value if c < valid else float32(0))
 
     return put
 
@@ -90,14 +90,13 @@ def make_unary(ACT: str, KIND: str) -> Callable[..., None]:
     def unary(x, out, units, width, valid, apart, factor, shift, x_pitch, out_pitch, a, b):
         i = cuda.grid(1)
         while i < units:
-            row = quotient(i, factor, shift)
-            c0 = int32(i - row * apart)
+            row, c0 = digit(i, apart, factor, shift)
             c1, c2, c3 = int32(c0 + apart), int32(c0 + 2 * apart), int32(c0 + 3 * apart)
-            at, to = distance(row, x_pitch), distance(row, out_pitch)
-            x0 = read(x, uint64(at + c0))
-            x1 = read(x, uint64(at + _place(c1, width)))
-            x2 = read(x, uint64(at + _place(c2, width)))
-            x3 = read(x, uint64(at + _place(c3, width)))
+            at, to = offset(row, x_pitch), offset(row, out_pitch)
+            x0 = read(x, at + offset(c0, 1))
+            x1 = read(x, at + offset(_place(c1, width), 1))
+            x2 = read(x, at + offset(_place(c2, width), 1))
+            x3 = read(x, at + offset(_place(c3, width), 1))
             put(out, to, c0, width, valid, act(x0, a, b))
             put(out, to, c1, width, valid, act(x1, a, b))
             put(out, to, c2, width, valid, act(x2, a, b))
@@ -116,26 +115,18 @@ def make_affine(ACT: str, KIND: str) -> Callable[..., None]:
     ):  # fmt: skip
         i = cuda.grid(1)
         while i < units:
-            row = quotient(i, factor, shift)
-            c0 = int32(i - row * apart)
+            row, c0 = digit(i, apart, factor, shift)
             c1, c2, c3 = int32(c0 + apart), int32(c0 + 2 * apart), int32(c0 + 3 * apart)
-            at, to = distance(row, x_pitch), distance(row, out_pitch)
-            x0, x1 = read(x, uint64(at + c0)), read(x, uint64(at + c1))
-            x2, x3 = read(x, uint64(at + c2)), read(x, uint64(at + c3))
-            put(out, to, c0, width, valid, act(x0 * scales[uint64(c0)] + shifts[uint64(c0)], a, b))
-            put(out, to, c1, width, valid, act(x1 * scales[uint64(c1)] + shifts[uint64(c1)], a, b))
-            put(out, to, c2, width, valid, act(x2 * scales[uint64(c2)] + shifts[uint64(c2)], a, b))
-            put(out, to, c3, width, valid, act(x3 * scales[uint64(c3)] + shifts[uint64(c3)], a, b))
+            at, to = offset(row, x_pitch), offset(row, out_pitch)
+            x0, x1 = read(x, at + offset(c0, 1)), read(x, at + offset(c1, 1))
+            x2, x3 = read(x, at + offset(c2, 1)), read(x, at + offset(c3, 1))
+            put(out, to, c0, width, valid, act(x0 * scales[offset(c0, 1)] + shifts[offset(c0, 1)], a, b))
+            put(out, to, c1, width, valid, act(x1 * scales[offset(c1, 1)] + shifts[offset(c1, 1)], a, b))
+            put(out, to, c2, width, valid, act(x2 * scales[offset(c2, 1)] + shifts[offset(c2, 1)], a, b))
+            put(out, to, c3, width, valid, act(x3 * scales[offset(c3, 1)] + shifts[offset(c3, 1)], a, b))
             i += cuda.gridsize(1)
 
     return affine
-
-
-@cuda.jit(device=True)
-def _digit(count, n, factor, shift):
-    """``count`` along an axis of ``n``, and what is left of it for the slower axes."""
-    rest = quotient(count, factor, shift)
-    return int32(count - rest * n), rest
 
 
 def make_binary(
@@ -157,36 +148,35 @@ def make_binary(
     ):  # fmt: skip
         i = cuda.grid(1)
         while i < units:
-            rest = quotient(i, factor, shift)
-            c0 = int32(i - rest * apart)
-            at_l, at_r, at_z, to = int64(0), int64(0), int64(0), int64(0)
+            rest, c0 = digit(i, apart, factor, shift)
+            at_l = at_r = at_z = to = uint64(0)
             if LOOPS > 0:
-                d, rest = _digit(rest, n0, f0, h0)
-                at_l, at_r = at_l + distance(d, l0), at_r + distance(d, r0)
-                to, at_z = to + distance(d, o0), at_z + distance(d, z0)
+                rest, d = digit(rest, n0, f0, h0)
+                at_l, at_r = at_l + offset(d, l0), at_r + offset(d, r0)
+                to, at_z = to + offset(d, o0), at_z + offset(d, z0)
             if LOOPS > 1:
-                d, rest = _digit(rest, n1, f1, h1)
-                at_l, at_r = at_l + distance(d, l1), at_r + distance(d, r1)
-                to, at_z = to + distance(d, o1), at_z + distance(d, z1)
+                rest, d = digit(rest, n1, f1, h1)
+                at_l, at_r = at_l + offset(d, l1), at_r + offset(d, r1)
+                to, at_z = to + offset(d, o1), at_z + offset(d, z1)
             if LOOPS > 2:
-                d, rest = _digit(rest, n2, f2, h2)
-                at_l, at_r = at_l + distance(d, l2), at_r + distance(d, r2)
-                to, at_z = to + distance(d, o2), at_z + distance(d, z2)
+                rest, d = digit(rest, n2, f2, h2)
+                at_l, at_r = at_l + offset(d, l2), at_r + offset(d, r2)
+                to, at_z = to + offset(d, o2), at_z + offset(d, z2)
             if LOOPS > 3:
-                d, rest = _digit(rest, n3, f3, h3)
-                at_l, at_r = at_l + distance(d, l3), at_r + distance(d, r3)
-                to, at_z = to + distance(d, o3), at_z + distance(d, z3)
+                rest, d = digit(rest, n3, f3, h3)
+                at_l, at_r = at_l + offset(d, l3), at_r + offset(d, r3)
+                to, at_z = to + offset(d, o3), at_z + offset(d, z3)
             c1, c2, c3 = int32(c0 + apart), int32(c0 + 2 * apart), int32(c0 + 3 * apart)
-            p0, p1 = int64(c0), _place(c1, width)
+            p0, p1 = c0, _place(c1, width)
             p2, p3 = _place(c2, width), _place(c3, width)
-            x0, y0 = read_a(left, uint64(at_l + A * p0)), read_b(right, uint64(at_r + B * p0))
-            x1, y1 = read_a(left, uint64(at_l + A * p1)), read_b(right, uint64(at_r + B * p1))
-            x2, y2 = read_a(left, uint64(at_l + A * p2)), read_b(right, uint64(at_r + B * p2))
-            x3, y3 = read_a(left, uint64(at_l + A * p3)), read_b(right, uint64(at_r + B * p3))
+            x0, y0 = read_a(left, at_l + offset(p0, A)), read_b(right, at_r + offset(p0, B))
+            x1, y1 = read_a(left, at_l + offset(p1, A)), read_b(right, at_r + offset(p1, B))
+            x2, y2 = read_a(left, at_l + offset(p2, A)), read_b(right, at_r + offset(p2, B))
+            x3, y3 = read_a(left, at_l + offset(p3, A)), read_b(right, at_r + offset(p3, B))
             s0 = s1 = s2 = s3 = float32(0)
             if RES != NONE:
-                s0, s1 = read_z(res, uint64(at_z + p0)), read_z(res, uint64(at_z + p1))
-                s2, s3 = read_z(res, uint64(at_z + p2)), read_z(res, uint64(at_z + p3))
+                s0, s1 = read_z(res, at_z + offset(p0, 1)), read_z(res, at_z + offset(p1, 1))
+                s2, s3 = read_z(res, at_z + offset(p2, 1)), read_z(res, at_z + offset(p3, 1))
             put(out, to, c0, width, valid, combined(x0, y0, s0, a, b))
             put(out, to, c1, width, valid, combined(x1, y1, s1, a, b))
             put(out, to, c2, width, valid, combined(x2, y2, s2, a, b))
