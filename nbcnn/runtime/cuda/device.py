@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import statistics
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -24,7 +24,8 @@ from nbcnn.runtime.cuda.cubin import Config
 from nbcnn.runtime.cuda.driver import Driver
 from nbcnn.runtime.cuda.encode import Encoder
 from nbcnn.runtime.cuda.launcher import Launch
-from nbcnn.runtime.cuda.results import OUT_OF_MEMORY, amount
+from nbcnn.runtime.cuda.pool import Pool
+from nbcnn.runtime.cuda.results import amount
 from nbcnn.runtime.cuda.staging import Staging
 from nbcnn.runtime.forks import ForkSafeLock
 
@@ -90,26 +91,21 @@ class Device:
         self.memory: int = driver.bare("cuDeviceTotalMem", device)
         driver.context = driver.bare("cuDevicePrimaryCtxRetain", device)
         driver.running = self._running
+        self._pool = Pool(driver)
         self._encode = Encoder(api)
         self._streams: dict[int, Stream] = {}
         self._others = Stream(None, Staging(driver))  # streams that are not of this object's making
         self._functions: dict[Config, Any] = {}
         self._loading = ForkSafeLock()
 
+    def session(self) -> AbstractContextManager[None]:
+        return self._driver
+
     def allocate(self, nbytes: int) -> int:
-        with self._driver:
-            result = self._driver.api.cuMemAlloc(max(nbytes, 1))
-            if result[0] == OUT_OF_MEMORY:
-                free, total = self._driver.bare("cuMemGetInfo")
-                raise DeviceError(
-                    f"{self.name}: {amount(nbytes)} of memory are asked for, {amount(free)} of "
-                    f"{amount(total)} are free; use a smaller batch, or end what else uses this GPU"
-                )
-            return int(self._driver.check("cuMemAlloc", result))
+        return self._pool.allocate(nbytes)
 
     def free(self, address: int) -> None:
-        self._driver.release("cuCtxSynchronize")
-        self._driver.release("cuMemFree", address)
+        self._pool.free(address)
 
     def stream(self) -> int:
         handle = self._driver.call("cuStreamCreate", _NON_BLOCKING)

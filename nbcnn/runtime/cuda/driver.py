@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -56,9 +57,9 @@ def load() -> Any:
 class Driver:
     """Calls by name to ``api``, the module ``cuda.bindings.driver`` or one that behaves like it.
 
-    ``context`` is current during ``with driver:`` and no longer, so that a thread's own choice of device
-    stays as it is. ``running()`` tells what the device may be busy with. After an error from which a process
-    cannot recover, ``failure`` says so, and every later call raises it.
+    ``context`` is current during ``with driver:`` (the outermost of a thread's) and no longer, so that a
+    thread's own choice of device stays as it is. ``running()`` tells what the device may be busy with. After
+    an error from which a process cannot recover, ``failure`` says so, and every later call raises it.
     """
 
     def __init__(self, api: Any, label: str) -> None:
@@ -66,16 +67,22 @@ class Driver:
         self.context: Any = None
         self.failure = ""
         self.running: Callable[[], str] = str
+        self._inside = threading.local()
 
     def __enter__(self) -> None:
         if self.failure:
             raise DeviceError(self.failure)
-        (code,) = self.api.cuCtxPushCurrent(self.context)
-        if code:
-            raise self.error("cuCtxPushCurrent", code)
+        depth = getattr(self._inside, "depth", 0)
+        if not depth:
+            (code,) = self.api.cuCtxPushCurrent(self.context)
+            if code:
+                raise self.error("cuCtxPushCurrent", code)
+        self._inside.depth = depth + 1
 
     def __exit__(self, *error: object) -> None:
-        self.api.cuCtxPopCurrent()
+        self._inside.depth -= 1
+        if not self._inside.depth:
+            self.api.cuCtxPopCurrent()
 
     def call(self, name: str, *args: Any) -> Any:
         """What the function gives in the context: nothing, a value, or several; raises DeviceError."""

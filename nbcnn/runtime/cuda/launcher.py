@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -52,12 +53,16 @@ class Launcher(Protocol):
     shared_memory: int
     threads: int
 
+    def session(self) -> AbstractContextManager[None]:
+        """Calls of one thread inside belong together, and cost a little less."""
+        ...
+
     def allocate(self, nbytes: int) -> int:
         """Uninitialised memory at a multiple of 256; raises DeviceError, which tells what is free."""
         ...
 
     def free(self, address: int) -> None:
-        """Give memory back once all work on the device that was asked for so far is done."""
+        """Give memory back; nobody gets it before all work that was asked for so far is done."""
         ...
 
     def stream(self) -> int:

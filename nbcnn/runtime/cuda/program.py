@@ -235,11 +235,12 @@ class DeviceProgram(Plans[DevicePlan]):
         Arrays of the host give arrays of the host; if any input is on the device, so are the outputs.
         """
         plan = self.plan(batch)
-        context = self.acquire(plan)
-        try:
-            return self.execute(plan, context, inputs)
-        finally:
-            self.release(plan, context)
+        with self.launcher.session():
+            context = self.acquire(plan)
+            try:
+                return self.execute(plan, context, inputs)
+            finally:
+                self.release(plan, context)
 
     def acquire(self, plan: DevicePlan) -> DeviceContext:
         """A context that no other call uses: an idle one, or a new one."""

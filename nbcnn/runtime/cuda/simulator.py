@@ -16,6 +16,7 @@ import time
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -78,6 +79,9 @@ class Simulator:
         self._blocks: dict[int, np.ndarray] = {}  # by address
         self._lock = threading.Lock()
         self._streams = itertools.count(1)
+
+    def session(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def allocate(self, nbytes: int) -> int:
         with self._lock:

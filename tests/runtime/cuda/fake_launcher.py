@@ -6,6 +6,7 @@ import ctypes
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,9 @@ class FakeLauncher:
         self.waits: list[tuple[int, int]] = []
         self._numbers = iter(range(100, 1 << 30))
         self._lock = threading.Lock()
+
+    def session(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def allocate(self, nbytes: int) -> int:
         with self._lock:

@@ -15,6 +15,7 @@ from nbcnn.errors import DeviceError
 from nbcnn.runtime.cuda.device import Device
 from nbcnn.runtime.cuda.launcher import Launch, Span
 from nbcnn.runtime.cuda.maps import Im2col, Tiled
+from nbcnn.runtime.cuda.pool import LARGEST
 from nbcnn.runtime.cuda.staging import SLOT_BYTES, SLOTS
 
 ADD = Kernel("add", "x:f32[] n:i32 factor:f32 y:f16[]", threads=256)
@@ -134,12 +135,50 @@ def test_too_much_memory(gpu: Double, device: Device) -> None:
 
 
 def test_memory_is_freed_after_the_work_on_it(gpu: Double, device: Device) -> None:
-    address = device.allocate(100)
+    address = device.allocate(LARGEST + 1)
     gpu.log()
     device.free(address)
     assert gpu.log() == ["cuCtxSynchronize", f"cuMemFree {address:#x}"]
-    with pytest.raises(DeviceError, match=r"CUDA_ERROR_.* in cuMemFree"):
+    with pytest.raises(DeviceError, match="no memory of this device's at"):
         device.free(address)
+
+
+def test_memory_is_used_again_after_the_work_on_it(gpu: Double, device: Device) -> None:
+    address, other = device.allocate(1000), device.allocate(1000)
+    device.free(address)
+    with pytest.raises(DeviceError, match="no memory of this device's at"):
+        device.free(address)
+    gpu.log()
+    assert device.allocate(800) == address  # both are 1024 bytes
+    assert gpu.log() == ["cuCtxSynchronize"]
+    assert device.allocate(1000) not in (address, other)
+    (asked,) = gpu.log()
+    assert asked.startswith("cuMemAlloc")
+
+
+def test_idle_memory_is_given_back_where_there_is_too_little(gpu: Double, device: Device) -> None:
+    gpu.show(memory=10 << 20)
+    for address in [device.allocate(2 << 20) for _ in range(4)]:
+        device.free(address)
+    gpu.log()
+    device.free(device.allocate(9 << 20))
+    waited, *freed, again = gpu.log()
+    assert waited == "cuCtxSynchronize" and again.startswith("cuMemAlloc") and len(freed) == 4
+    assert all(line.startswith("cuMemFree ") for line in freed)
+
+
+def test_calls_of_a_session_share_one_context(
+    device: Device, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contexts: list[str] = []
+    api = device._driver.api
+    for name in ("cuCtxPushCurrent", "cuCtxPopCurrent"):
+        plain = getattr(api, name)
+        monkeypatch.setattr(api, name, lambda *a, n=name, f=plain: contexts.append(n) or f(*a))
+    values = rng.standard_normal(5).astype(np.float32)
+    with device.session():
+        download(device, upload(device, values), values)
+    assert contexts == ["cuCtxPushCurrent", "cuCtxPopCurrent"]
 
 
 def test_a_graph_of_kernels_with_arrays_and_numbers(gpu: Double, device: Device) -> None:
