@@ -1,7 +1,7 @@
 """The GPU's table: networks in three precisions and five batch sizes, beside PyTorch, and layer by layer.
 
     python benchmarks/gpu.py                                    # all of it, as far as 7.5 minutes reach
-    python benchmarks/gpu.py --against torch.compile --precisions float16 --batches 1,128 --minutes 9
+    python benchmarks/gpu.py --against torch.compile --precisions float16 --minutes 9
     python benchmarks/gpu.py --only-tables
 
 Writes ``results.json`` and the tables ``README.md`` and ``layers.md`` to ``results/gpu`` (or ``--out``) after
@@ -35,8 +35,10 @@ RESULTS = Path(__file__).parent / "results" / "gpu"
 MODELS = "resnet50,mobilenet_v2,vgg16"
 PRECISIONS = "float16,tf32,float32"
 BATCHES = "1,128,8,32,256"
+AGAINST = "torch,torch.compile"
 LAYERS = "1,128"
-"""In the order of what matters most, should the time not suffice; batches timed layer by layer come first."""
+"""In the order of what matters most, should the time not suffice: one peer after the other, and in each
+precision first the batches that are timed layer by layer."""
 
 METHOD = """
 Made by `benchmarks/gpu.py`. Device time is that of one CUDA graph by the GPU's own clock, wall time that of a
@@ -58,7 +60,7 @@ def main() -> int:
     words.add_argument("--models", default=MODELS, help="names of the zoo or paths, with commas between")
     words.add_argument("--precisions", default=PRECISIONS)
     words.add_argument("--batches", default=BATCHES)
-    words.add_argument("--against", default="torch", help="of torch and torch.compile; or none")
+    words.add_argument("--against", default=AGAINST, help="of torch and torch.compile; or none")
     words.add_argument("--layers", default=LAYERS, help="batch sizes to time layer by layer; or none")
     words.add_argument("--minutes", type=float, default=7.5, help="when to stop")
     words.add_argument("--no-tune", action="store_true", help="nbcnn chooses its tiles without timing them")
@@ -79,8 +81,10 @@ def main() -> int:
     batches, layers = _numbers(asked.batches), _numbers(asked.layers)
     first = [batch for batch in batches if batch in layers]
     parts = [part for part in (first, [batch for batch in batches if batch not in first]) if part]
+    peers = [[peer] for peer in _names(asked.against)] or [[]]
+    every = product(peers, asked.precisions.split(","), parts, asked.models.split(","))
     with tempfile.TemporaryDirectory() as folder:
-        for precision, part, model in product(asked.precisions.split(","), parts, asked.models.split(",")):
+        for against, precision, part, model in every:
             name, task = Path(model).stem, Path(folder, Path(model).stem)
             try:
                 if not (task / "inputs.npz").exists():
@@ -91,7 +95,8 @@ def main() -> int:
                 status = 1
                 continue
             tune = False if asked.no_tune else None
-            request = Request(str(task), precision, part, _names(asked.against), layers, tune)
+            timed = layers if against == peers[0] else []
+            request = Request(str(task), precision, part, against, timed, tune)
             for row in rows(request, end):
                 add(found, {"model": name, "precision": precision, **row})
                 write(asked.out, found)
@@ -125,7 +130,8 @@ def rows(request: Request, end: float, run: Run | None = None) -> Iterator[Row]:
             except ChildProcessError as error:
                 why = str(error)
         if left:
-            yield {"batch": left.pop(0), "engines": {}, "failed": {"nbcnn": why}}
+            names = ", ".join(["nbcnn", *request.against])
+            yield {"batch": left.pop(0), "engines": {}, "failed": {names: why}}
 
 
 def child(request: Request, end: float) -> Iterator[Row]:
@@ -175,7 +181,8 @@ def add(found: dict[str, Any], row: Row) -> None:
     if old is None:
         found["rows"].append(row)
         return
-    old["failed"] = {k: v for k, v in old["failed"].items() if k not in row["engines"]} | row["failed"]
+    still = {k: v for k, v in old["failed"].items() if not set(k.split(", ")) <= set(row["engines"])}
+    old["failed"] = still | row["failed"]
     old["engines"] |= row["engines"]
     old |= {key: row[key] for key in ("floor_ms", "layers") if row.get(key)}
 

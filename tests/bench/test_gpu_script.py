@@ -157,7 +157,7 @@ def test_a_further_run_adds_to_what_is_there(gpu, tmp_path):
     found = gpu.read(tmp_path)
     assert found["rows"] == []
     gpu.add(found, row(128, 2.0, torch=peer(1.5)))
-    gpu.add(found, {**row(1, 1.0), "engines": {}, "failed": {"nbcnn": "status -11"}})
+    gpu.add(found, {**row(1, 1.0), "engines": {}, "failed": {"nbcnn, torch": "status -11"}})
     gpu.add(found, {**row(1, 1.0, torch=peer(0.9, None)), "failed": {"torch.compile": "no"}})
     gpu.add(found, {**row(128, 1.0, **{"torch.compile": peer(1.25)}), "layers": []})
     gpu.write(tmp_path, found)
@@ -200,19 +200,18 @@ def test_every_row_is_saved_as_it_comes(gpu, tmp_path, monkeypatch, capsys):
             yield {"batch": batch, "engines": {"nbcnn": ours}, "failed": {}, "floor_ms": 0.1, "layers": []}
 
     monkeypatch.setattr(gpu, "child", child)
-    words = ["--models", "resnet50,graphs/vgg16.yaml", "--precisions", "float16,tf32", "--batches", "1,8"]
-    monkeypatch.setattr(
-        sys, "argv", ["gpu.py", *words, "--against", "none", "--out", str(tmp_path), "--no-tune"]
-    )
+    words = ["--models", "resnet50,graphs/vgg16.yaml", "--precisions", "float16", "--batches", "1,8"]
+    monkeypatch.setattr(sys, "argv", ["gpu.py", *words, "--no-tune", "--out", str(tmp_path)])
     assert gpu.main() == 0
-    assert [(r.precision, r.batches, r.against, r.layers, r.tune) for r in seen] == [
-        (precision, part, [], [1, 128], False)
-        for precision in ("float16", "tf32")
+    assert [(r.against, r.batches, r.layers, r.tune) for r in seen] == [
+        (against, part, layers, False)
+        for against, layers in ((["torch"], [1, 128]), (["torch.compile"], []))
         for part in ([1], [8])
         for _ in range(2)
     ]
+    assert {r.precision for r in seen} == {"float16"}
     assert saved == [False] + [True] * 7
     found = gpu.read(tmp_path)
-    assert len(found["rows"]) == 8 and {r["model"] for r in found["rows"]} == {"resnet50", "vgg16"}
+    assert len(found["rows"]) == 4 and {r["model"] for r in found["rows"]} == {"resnet50", "vgg16"}
     assert (tmp_path / "README.md").read_text().splitlines()[2].startswith("H200, driver 580, ")
-    assert "vgg16 tf32 batch 8: nbcnn 1.000 ms (1.000 wall)" in capsys.readouterr().err
+    assert "vgg16 float16 batch 8: nbcnn 1.000 ms (1.000 wall)" in capsys.readouterr().err
