@@ -13,17 +13,9 @@ from nbcnn.ir.graph import Node
 from nbcnn.kernels import epilogue
 from nbcnn.kernels.base import DeviceStep, Emit, Layout, Site, View
 from nbcnn.kernels.cuda.base import CudaKernel
-from nbcnn.kernels.cuda.simt_product import (
-    MOST_GROUPS,
-    POINT,
-    Axis,
-    Filters,
-    Place,
-    Window,
-    product_steps,
-    shared_groups,
-)
+from nbcnn.kernels.cuda.simt_product import MOST_GROUPS, product_steps, shared_groups
 from nbcnn.kernels.cuda.simt_tiles import Tile
+from nbcnn.kernels.cuda.simt_window import POINT, Axis, Filters, Place, Window
 from nbcnn.kernels.epilogue import Epilogue
 from nbcnn.ops.conv import CONVS, Conv
 from nbcnn.options import CompileOptions

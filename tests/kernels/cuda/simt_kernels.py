@@ -6,8 +6,9 @@ import simple_kernels
 from pointwise_kernels import pointwise
 
 from nbcnn.kernels.cuda import simt_depthwise
-from nbcnn.kernels.cuda.simt_product import POINT, Axis, Window, kernel_of, rows_kernel
+from nbcnn.kernels.cuda.simt_product import kernel_of, rows_kernel
 from nbcnn.kernels.cuda.simt_tiles import TILES
+from nbcnn.kernels.cuda.simt_window import POINT, Axis, Window
 from nbcnn.kernels.epilogue import BEFORE, Epilogue
 from nbcnn.runtime.cuda.simt import Simt
 from nbcnn.target import STORED, CudaTarget
