@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import tensor_bounds
 
 from nbcnn import reference
 from nbcnn.debug.inputs import seeded
@@ -31,7 +32,11 @@ def excesses_of(model: Model, values: dict[str, np.ndarray], stored: float = 0.0
     for choice in model.choices:
         site = choice.site
         data = [values[v] if v in values else model.graph.weight(v).array for v in site.data]
-        arrays = [*data, *(w.array for _, w in site.weights)]
-        results = [values[v] for v in site.outputs]
-        found[site.name] = reference.excess(site.op, arrays, results, *choice.kernel.rounding, stored)
+        weights, results = [w.array for _, w in site.weights], [values[v] for v in site.outputs]
+        if choice.kernel.name.startswith("tensor_"):  # operands are rounded, too
+            how = model.target.precision  # type: ignore[union-attr]
+            found[site.name] = tensor_bounds.excess(site.op, data, weights, results, how, choice.kernel.name)
+        else:
+            arrays, rounding = [*data, *weights], choice.kernel.rounding
+            found[site.name] = reference.excess(site.op, arrays, results, *rounding, stored)
     return found
