@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import io
 import subprocess
@@ -180,3 +181,53 @@ def test_nbcnns_inputs_lie_on_the_device(task, monkeypatch):
     assert (options["target"], options["precision"]) == ("cuda", "tf32")
     assert [given for (given,) in inputs] == [("on the device", (n, 3, 32, 32)) for n in (2, 5, 5)]
     assert NBCNN.targets == ("cpu", "cuda")
+
+
+def test_torch_is_captured_once_and_replayed(torch, task, monkeypatch):
+    """On doubles of PyTorch's streams, graphs and events: what is asked of them, in order."""
+    log = []
+
+    class Stream:
+        def wait_stream(self, other):
+            log.append("wait")
+
+    class Event:
+        made = 0
+
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            Event.made += 1
+            self.at = Event.made**2
+
+        def elapsed_time(self, later):
+            return float(later.at - self.at)
+
+    class Graph:
+        def replay(self):
+            log.append("replay")
+
+    for name, double in {
+        "Stream": Stream,
+        "current_stream": Stream,
+        "Event": Event,
+        "CUDAGraph": Graph,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, double)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext(log.append("beside")))
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph: contextlib.nullcontext(log.append("capture")))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: log.append("synchronize"))
+    engine = session(task)
+    engine.compile({"image": np.ones((1, 3, 32, 32), np.float32)})
+    forward = engine._forward
+    monkeypatch.setattr(engine, "_forward", lambda: log.append("forward") or forward())
+    engine._start, engine._device = engine._captured(), "cuda"
+    assert log == ["wait", "beside", *["forward"] * 3, "wait", "capture", "forward"]
+    log.clear()
+    first, second = engine.run(), engine.run()
+    assert first is second
+    assert log == ["replay", "synchronize"] * 2
+    log.clear()
+    assert engine.device_seconds(4) == pytest.approx(6e-3)  # of 3, 5, 7 and 9 ms
+    assert log == ["replay"] * 5 + ["synchronize"]
