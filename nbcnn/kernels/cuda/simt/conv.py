@@ -1,10 +1,17 @@
 """Implicit GEMM in float32: rows are output pixels, columns filters, terms taps x channels, channels fastest.
 
 A block computes BM x BN of the result in steps of BK terms, through two buffers in shared memory: while it
-multiplies one, the next tile is on its way into registers. A thread holds TM x TN sums, in groups of four
-rows and four columns, so that it reads shared memory 16 bytes at a time without conflicts. SLICES groups of
-threads take a part of each step's terms and are added in their order at the end: more threads for products
-that are small but deep.
+multiplies one, the next tile is on its way into registers. SLICES groups of threads take a part of each
+step's terms and are added in their order at the end: more threads for products that are small but deep.
+
+A thread holds TM x TN sums, in groups of four rows and four columns: a warp of 4 x 8 threads reads 64 bytes
+of A and 128 of B at once, 16 a thread and each bank once (lanes that want the same bytes share them). Rows of
+A in shared memory are BM + 4 floats apart, so that what a warp stores lies in 32 banks, too, for BK = 8 (two
+to a bank for more).
+
+As assembled for 8.0, 128x128x8 has 128 registers (two blocks of 256 threads on a multiprocessor), nothing in
+local memory, and 142 instructions for two terms, of which 128 FFMA; with the loads of a step 512 of 688 are
+(74 %). 1x1 convolutions: 512 of 648 (79 %). None of this has run on a GPU yet.
 """
 
 from __future__ import annotations

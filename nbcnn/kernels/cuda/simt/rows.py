@@ -1,7 +1,8 @@
 """Few rows times a matrix in float32: dense layers of small batches, bound by the weights' way from memory.
 
 A block computes FILTERS sums of up to ROWS rows. Its threads share the terms, four at a time, so that weights
-are read once and in order, and add their parts in pairs through shared memory.
+are read once and in order, and add their parts in pairs through shared memory. One row, as assembled for
+8.0: 40 registers, 49 to 56 instructions for 64 bytes of weights a thread; of 8 rows 224, of which 128 FFMA.
 """
 
 from __future__ import annotations
