@@ -75,11 +75,11 @@ def test_no_number_wins(name: str, rng) -> None:
 @pytest.mark.parametrize("late", [False, True], ids=["add relu", "silu add"])
 @pytest.mark.parametrize("shape", [(11, 2, 3), (7, 3), (9,)], ids=str)
 def test_gate_and_shortcut_are_one_step(shape, late: bool, kind: str, rng) -> None:
-    """x * g + x and its activation: one kernel, for images and for plain values."""
+    """x * g + x and its activation: one kernel, for images and for plain values, whichever comes first."""
     build = Builder()
     x = build.input(*shape)
     gate = build.input(shape[0], *[1] * (len(shape) - 1), name="gate")
-    product = build("product", Mul(), x, gate)
+    product = build("product", Mul(), *((gate, x) if late else (x, gate)))
     if late:
         last = build("sum", Add(), build("act", Silu(), product), x)
     else:
