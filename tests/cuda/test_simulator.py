@@ -9,6 +9,7 @@ from launch_plain import run
 
 from nbcnn.errors import DeviceError
 from nbcnn.kernels.cuda.configs import CONFIGS
+from nbcnn.runtime.cuda import simulator
 from nbcnn.runtime.cuda.launcher import Launch, Launcher, Span, simulated
 from nbcnn.runtime.cuda.simt import STORAGE, Simt
 
@@ -136,6 +137,24 @@ def test_one_thread_fails_while_others_wait() -> None:
         run(simple_kernels.reverse_blocks(), 1, np.zeros(3, np.float32), np.zeros(4, np.float32))
     values = np.ones(4, np.float32)
     run(simple_kernels.reverse_blocks(), 1, values, values)  # the device goes on
+
+
+@only_simulated
+def test_memory_is_given_back_from_under_an_allocation(monkeypatch: pytest.MonkeyPatch) -> None:
+    launcher = simulator.Simulator()
+    old = launcher.allocate(64)
+    empty = np.empty
+
+    def collected(*args: object) -> np.ndarray:  # as a finaliser may, whenever memory is collected
+        monkeypatch.setattr(np, "empty", empty)
+        launcher.free(old)
+        return empty(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(np, "empty", collected)
+    new = launcher.allocate(64)
+    launcher.free(new)
+    with pytest.raises(DeviceError, match="nothing is allocated"):
+        launcher.free(old)
 
 
 def test_wrong_arguments(launcher: Launcher) -> None:

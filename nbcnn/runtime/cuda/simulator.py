@@ -85,7 +85,7 @@ class Simulator:
 
     def allocate(self, nbytes: int) -> int:
         with self._lock:
-            free = self.memory - sum(block.nbytes for block in self._blocks.values())
+            free = self.memory - sum(block.nbytes for block in list(self._blocks.values()))
             if nbytes > free:
                 raise DeviceError(f"{self.name}: {nbytes:,} bytes are asked for, {free:,} are free")
             raw = np.empty(nbytes + ALIGNMENT, np.uint8)
@@ -97,9 +97,9 @@ class Simulator:
             return address
 
     def free(self, address: int) -> None:
-        with self._lock:
-            if self._blocks.pop(address, None) is None:
-                raise DeviceError(f"{self.name}: nothing is allocated at {address:#x}")
+        # Without the lock: a finaliser may call this wherever memory is collected, even from under the lock.
+        if self._blocks.pop(address, None) is None:
+            raise DeviceError(f"{self.name}: nothing is allocated at {address:#x}")
 
     def stream(self) -> int:
         return next(self._streams)
