@@ -17,8 +17,11 @@ from nbcnn.kernels.orders import Axis, merged
 from nbcnn.runtime.cuda.simt import Simt
 from nbcnn.target import CudaTarget
 
-MOVE_LOOPS, TURN_LOOPS = 6, 4
+MOVE_LOOPS, TURN_LOOPS, WEAVE_LOOPS = 6, 4, 4
 """The most axes that each kernel counts."""
+
+WOVEN = 4
+"""Neighbours that a thread writes at once."""
 
 REACH = 1 << 31
 """Elements that a launch may reach over."""
@@ -121,14 +124,16 @@ def _steps(
     conversion: bool,
 ) -> list[DeviceStep]:
     sizes = views[0].size, views[1].size
-    if kinds[0] in ARRAYS and all(v.buffer.place in ("arena", "constant") for v in views):
+    source, aligned = (v.buffer.place in ("arena", "constant") for v in views)  # the caller's begin anywhere
+    if kinds[0] in ARRAYS and source and aligned:
         nest, size = _widened(nest, sizes[0])
         kinds, sizes = _words(size), (size, size)
     steps = []
     for part in _parts(nest):
         back = sum((a.extent - 1) * -a.source for a in part.loops if a.source < 0)
         places = (part.starts[0] - back, part.starts[1])
-        kernel, units, args = _turn(part, kinds, emit.target) or _move(part, kinds, emit.target)
+        call = _turn(part, kinds, emit.target) or (_weave(part, kinds, emit.target) if aligned else None)
+        kernel, units, args = call or _move(part, kinds, emit.target)
         addresses = (Address(v.buffer, size * at) for v, size, at in zip(views, sizes, places, strict=True))
         nbytes = sum(sizes) * math.prod(part.extents)
         args = (*addresses, back, *args)
@@ -197,6 +202,28 @@ def _move(nest: Nest, kinds: tuple[str, str], target: CudaTarget) -> Call:
         **{"SOURCE": kinds[0], "TARGET": kinds[1], "LOOPS": len(extents)},
     )
     return kernel, total, (total, valid, *_counted(nest.loops, extents, MOVE_LOOPS))
+
+
+def _weave(nest: Nest, kinds: tuple[str, str], target: CudaTarget) -> Call | None:
+    """Four neighbours of the target at a time, where they lie apart in the source; it must be aligned."""
+    source, to = ({"b32": "f32"}.get(k, k) for k in kinds)
+    *outer, last = nest.loops
+    count = nest.extents[-1]
+    places = [count, nest.starts[1], *(a.target for a in outer)]
+    if source in ARRAYS or len(nest.loops) > WEAVE_LOOPS or last.target != 1 or last.source == 1:
+        return None
+    if any(n % WOVEN for n in places):
+        return None
+    groups = count // WOVEN
+    loops = (*outer, Axis(groups, WOVEN * last.source, WOVEN))
+    extents = (*nest.extents[:-1], groups)
+    total = math.prod(extents)
+    params = (*_arrays((source, to)), *_numbers("start total valid apart"), *_counters(WEAVE_LOOPS))
+    kernel = simt(
+        *("move", "make_weave", f"{_label((source, to))}_weave{len(loops)}", params, target),
+        **{"SOURCE": source, "TARGET": to, "LOOPS": len(loops)},
+    )
+    return kernel, total, (total, last.extent, last.source, *_counted(loops, extents, WEAVE_LOOPS))
 
 
 def _turn(nest: Nest, kinds: tuple[str, str], target: CudaTarget) -> Call | None:

@@ -1,8 +1,10 @@
 """Copies between two orders of axes, between types too: a loop nest whose axes have two strides each.
 
-``make_move`` gives a thread one element at a time, in the order of the target; ``make_turn`` goes through
-tiles in shared memory where neighbours in the source are no neighbours in the target, so that both sides
-are accessed in order. Kinds are those of `memory`, or words that are copied as they are: ``b8`` to ``b64``.
+``make_move`` gives a thread one element at a time, in the order of the target. Where neighbours in the
+source are no neighbours in the target, ``make_turn`` goes through tiles in shared memory, so that both
+sides are accessed in order; ``make_weave`` gives a thread four neighbours of the target, for pixels of few
+channels, which it reads from as many planes. Kinds are those of `memory`, or words that are copied as they
+are: ``b8`` to ``b64``.
 
 An axis is five numbers: extent, factor and shift of the division by it, stride in the source, stride in
 the target; the fastest first. The slowest has 0 for the first three: there is nothing left to divide.
@@ -18,7 +20,7 @@ from typing import Any
 from numba import cuda, float32, int32, int64, uint8, uint16, uint32
 
 from nbcnn.kernels.cuda.simt.integers import along, quotient
-from nbcnn.kernels.cuda.simt.memory import reader, writer
+from nbcnn.kernels.cuda.simt.memory import reader, writer, writer4
 
 WORDS = {"b8": uint8, "b16": uint16, "b32": int32, "b64": int64}
 
@@ -74,6 +76,44 @@ def make_move(SOURCE: str, TARGET: str, LOOPS: int) -> Callable[..., None]:
             i = int32(i + step)
 
     return move
+
+
+def make_weave(SOURCE: str, TARGET: str, LOOPS: int) -> Callable[..., None]:
+    """Four elements at a time, ``apart`` in the source; ``valid`` along the fastest axis, which are followed
+    by zeros. That axis is counted in fours."""
+    read, write4 = reader(SOURCE), writer4(TARGET)
+
+    def weave(
+        source, target, start, total, valid, apart,
+        n0, f0, h0, a0, b0, n1, f1, h1, a1, b1, n2, f2, h2, a2, b2, n3, f3, h3, a3, b3,
+    ):  # fmt: skip
+        i, step = int32(cuda.grid(1)), int32(cuda.gridsize(1))
+        while i < total:
+            rest, at, to = along(i, n0, f0, h0, a0, b0)
+            left = int32(valid - 4 * (i - rest * n0))
+            if LOOPS > 1:
+                rest, s, t = along(rest, n1, f1, h1, a1, b1)
+                at, to = int32(at + s), int32(to + t)
+            if LOOPS > 2:
+                rest, s, t = along(rest, n2, f2, h2, a2, b2)
+                at, to = int32(at + s), int32(to + t)
+            if LOOPS > 3:
+                rest, s, t = along(rest, n3, f3, h3, a3, b3)
+                at, to = int32(at + s), int32(to + t)
+            at = int32(start + at)
+            p, q, r, s = float32(0), float32(0), float32(0), float32(0)
+            if left > 0:
+                p = read(source, uint32(at))
+            if left > 1:
+                q = read(source, uint32(at + apart))
+            if left > 2:
+                r = read(source, uint32(at + 2 * apart))
+            if left > 3:
+                s = read(source, uint32(at + 3 * apart))
+            write4(target, uint32(to), p, q, r, s)
+            i = int32(i + step)
+
+    return weave
 
 
 def make_turn(SOURCE: str, TARGET: str, LOOPS: int, TILE: int, THREADS: int) -> Callable[..., None]:
