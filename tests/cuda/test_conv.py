@@ -9,7 +9,7 @@ from launch_plain import KINDS
 from nbcnn.ir import TensorType
 from nbcnn.kernels.base import Layout, nhwc
 from nbcnn.kernels.cuda.simt_conv import SimtConv, SimtDense
-from nbcnn.kernels.cuda.simt_tiles import SMALL
+from nbcnn.kernels.cuda.simt_tiles import SMALL, TILES
 from nbcnn.ops.activation import Relu, Sigmoid, Silu
 from nbcnn.ops.conv1d import Conv1d
 from nbcnn.ops.conv2d import Conv2d
@@ -58,6 +58,16 @@ def test_geometries(case: str, kind: str, rng) -> None:
 def test_tiles(case: str, tile, rng) -> None:
     op, x = CASES[case]
     assert excess(SimtConv(tile), site_of(op, x, rng), "f32", rng) <= 1
+
+
+@pytest.mark.parametrize("tile", TILES, ids=lambda t: t.label)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_tiles_of_a_gpu(groups: int, tile, rng) -> None:
+    """One column of tiles, and a little more than one row of them."""
+    if tile.fits(groups == 1, groups > 1):
+        op = Conv2d(tile.bn - 2, 1) if groups == 1 else Conv2d(2 * tile.bn - 2, (1, 2), groups=2)
+        x = image(9 if groups == 1 else 6, 2 if groups == 1 else 1, tile.bm // 4 + 1)
+        assert excess(SimtConv(tile), site_of(op, x, rng), "f32", rng) <= 1
 
 
 @kinds
