@@ -12,6 +12,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,17 @@ class Call:
 
     def at(self, address: Callable[[Place], int]) -> Launch:
         """The launch with each place at its address."""
+        args = list(self.args)
+        for i, code in self._placed:
+            args[i] = _settled(args[i], code, address)
+        return Launch(self.config, self.grid, tuple(args))
+
+    @cached_property
+    def _placed(self) -> list[tuple[int, str]]:
+        """The arguments that depend on places, and their types: most are numbers."""
         codes = (code for _, code in self.config.params)
-        args = tuple(_settled(arg, code, address) for arg, code in zip(self.args, codes, strict=True))
-        return Launch(self.config, self.grid, args)
+        pairs = enumerate(zip(self.args, codes, strict=True))
+        return [(i, code) for i, (arg, code) in pairs if isinstance(arg, Place | Tiled | Im2col)]
 
 
 def _settled(arg: Any, code: str, address: Callable[[Place], int]) -> Arg:
