@@ -9,10 +9,19 @@ from run_steps import POISON, Memory, emit
 
 from nbcnn.ir.types import TensorType
 from nbcnn.kernels.base import PLAIN, Buffer, DeviceStep, Layout, nhwc
+from nbcnn.kernels.cuda import moves
 from nbcnn.kernels.cuda.packing import from_kind, to_kind
 
 KINDS = ("f32", "f16", "bf16")
 SHAPES = [(3, 5, 7), (21, 3, 5), (16, 2, 2), (1, 4, 3), (37,), (8,), (5, 9), (4, 2, 3, 2)]
+
+
+@pytest.fixture(params=["tiles", "apart"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Through tiles in shared memory, or not: as on a GPU, where tiles are large, for few channels."""
+    if request.param == "apart":
+        monkeypatch.setattr(moves, "_turn", lambda *_: None)
+    return request.param
 
 
 def values(*shape: int) -> np.ndarray:
@@ -22,7 +31,7 @@ def values(*shape: int) -> np.ndarray:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("batch", (1, 3))
-def test_to_pixels_and_back(shape: tuple[int, ...], kind: str, batch: int) -> None:
+def test_to_pixels_and_back(shape: tuple[int, ...], kind: str, batch: int, way: str) -> None:
     type_, given = TensorType(("N", *shape)), emit(batch, kind)
     memory, x = Memory(given), values(batch, *shape)
     source, pixels, back = (memory.view(layout, type_) for layout in (PLAIN, nhwc(type_), PLAIN))
@@ -39,19 +48,22 @@ def test_to_pixels_and_back(shape: tuple[int, ...], kind: str, batch: int) -> No
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("channels", (1, 3, 4))
-def test_to_pixels_of_four(channels: int, kind: str) -> None:
+def test_to_pixels_of_four(channels: int, kind: str, way: str) -> None:
     type_, given = TensorType(("N", channels, 5, 3)), emit(2, kind)
     memory, x = Memory(given), values(2, channels, 5, 3)
     source, pixels = memory.view(PLAIN, type_), memory.view(Layout("pixels4", (channels, 5, 3)), type_)
     memory.put(source, x)
-    memory.run(given.backend.convert("x", source, pixels, type_, given))
+    (step,) = given.backend.convert("x", source, pixels, type_, given)
+    assert isinstance(step, DeviceStep)
+    assert ("weave" in step.kernel.name) == (way == "apart")
+    memory.run([step])
     np.testing.assert_array_equal(memory.get(pixels, x.shape), from_kind(kind, to_kind(kind, x)))
     np.testing.assert_array_equal(memory.pads(pixels, 4), 0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(21, 3, 5), (3, 4, 4), (21,)], ids=str)
-def test_from_and_to_a_slot_of_wider_pixels(shape: tuple[int, ...], kind: str) -> None:
+def test_from_and_to_a_slot_of_wider_pixels(shape: tuple[int, ...], kind: str, way: str) -> None:
     type_, given = TensorType(("N", *shape)), emit(2, kind)
     lanes = given.target.lanes
     memory, x = Memory(given), values(2, *shape)
