@@ -21,7 +21,8 @@ FINITE = 3.0
 
 
 def site_of(op: Op, x: TensorType, rng: np.random.Generator, after: Sequence[Op | str] = ()) -> Site:
-    """``op`` on one operand, then each of ``after``: an activation, or ``"add"`` of a residual."""
+    """``op`` on one operand, then each of ``after``: an activation, ``"add"`` of a residual, or of the
+    operand ``"itself"``."""
     params = op.params(x)
     weights = [
         (n, Weight.of(rng.standard_normal(p.type.extents()).astype(np.float32))) for n, p in params.items()
@@ -34,6 +35,8 @@ def site_of(op: Op, x: TensorType, rng: np.random.Generator, after: Sequence[Op 
         if each == "add":
             data, types = ("x", "r"), (x, out)
             nodes.append(Node("add", Add(), (value, "r"), (f"y{i + 1}",)))
+        elif each == "itself":
+            nodes.append(Node("add", Add(), (value, "x"), (f"y{i + 1}",)))
         else:
             assert isinstance(each, Op)
             nodes.append(Node(f"act{i}", each, (value,), (f"y{i + 1}",)))

@@ -84,6 +84,14 @@ def test_epilogues(after, kind: str, rng) -> None:
 
 
 @kinds
+def test_what_it_reads_is_added(kind: str, rng) -> None:
+    """Then it must lie as the result does."""
+    site = site_of(Conv2d(3, 3, padding=1), image(3, 3, 4), rng, ("itself", Relu()))
+    assert excess(SimtConv(), site, kind, rng) <= 1
+    assert not SimtConv().accepts(site, 0, Layout("pixels4", nhwc(site.in_types[0]).image))
+
+
+@kinds
 @pytest.mark.parametrize("case", ["3x3", "1x1", "volume", "groups"])
 def test_slots_of_wider_buffers(case: str, kind: str, rng) -> None:
     op, x = CASES[case]

@@ -6,14 +6,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from strategies import Builder
 
 from nbcnn.errors import NbcnnError
 from nbcnn.ir import Weight
 from nbcnn.kernels.base import Buffer, Layout, Store, View
+from nbcnn.kernels.cuda import kernels
 from nbcnn.kernels.cuda.conv_transpose import phases
 from nbcnn.kernels.cuda.simt_product import shared_groups
 from nbcnn.kernels.cuda.simt_tiles import SMALL, STATIC, TILES, Tile, choose
 from nbcnn.kernels.cuda.simt_window import POINT, Axis, Filters, Window, parts
+from nbcnn.lower.select import contests
+from nbcnn.ops.conv2d import Conv2d
+from nbcnn.ops.dense import Dense
+from nbcnn.ops.reshape import Flatten
+from nbcnn.options import CompileOptions
 from nbcnn.target import CudaTarget
 
 GPU = CudaTarget("a GPU", (9, 0), 132, 228 << 10)
@@ -63,6 +70,23 @@ def test_many_pixels_take_large_tiles_and_few_take_slices() -> None:
 )
 def test_groups_taken_together(channels: int, filters: int, groups: int, share: int) -> None:
     assert shared_groups(Window((POINT, POINT, POINT), channels, filters, groups)) == share
+
+
+@pytest.mark.parametrize("precision", ["tf32", "float16", "bfloat16"])
+def test_tensor_cores_win_where_they_may_serve(precision: str) -> None:
+    build = Builder()
+    x = build("stem", Conv2d(16, 3, stride=2, padding=1), build.input(3, 64, 64))
+    x = build("point", Conv2d(64, 1), x)
+    x = build("spatial", Conv2d(64, 3, padding=1), x)
+    x = build("flat", Flatten(), x)
+    graph = build.graph(build("dense", Dense(100), x))
+    options = CompileOptions(precision=precision)
+
+    def chosen(target: CudaTarget) -> set[str]:
+        return {c.cheapest.kernel.name.partition("_")[0] for c in contests(graph, kernels(), target, options)}
+
+    assert chosen(replace(GPU, precision=precision)) == {"tensor", "alias"}
+    assert chosen(replace(GPU, precision=precision, capability=(7, 5))) == {"simt", "alias"}
 
 
 def test_filters_of_several_groups(rng: np.random.Generator) -> None:
