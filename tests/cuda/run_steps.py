@@ -91,13 +91,17 @@ class Memory:
         return self.bytes[view.buffer].reshape(-1, size)[~used]
 
     def run(self, given_steps: Sequence[AnyStep]) -> None:
-        """Run the steps; buffers that no view of this memory lies in must be constants."""
+        """Run the steps; buffers that no view of this memory lies in must be constants or scratch."""
         here = device()
         steps = [step for step in given_steps if isinstance(step, DeviceStep)]
         assert len(steps) == len(given_steps)
         for step in steps:
             for arg in step.args:
-                if isinstance(arg, Address) and arg.buffer not in self.bytes:
+                if not isinstance(arg, Address) or arg.buffer in self.bytes:
+                    continue
+                if arg.buffer.purpose == "scratch":
+                    self.bytes[arg.buffer] = np.full(arg.buffer.nbytes, POISON, np.uint8)
+                else:
                     assert arg.buffer.array is not None
                     self.bytes[arg.buffer] = np.ascontiguousarray(arg.buffer.array).reshape(-1).view(np.uint8)
         arrays = {id(a): a for step in steps for a in step.args if isinstance(a, np.ndarray)}
