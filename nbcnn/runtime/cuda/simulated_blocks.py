@@ -35,7 +35,9 @@ class _Thread(kernel.BlockThread):
 
     def __init__(self, function: Callable[[], None], manager: Any, block: Any, thread: Any) -> None:
         super().__init__(function, manager, block, thread, False)
-        self.turn, self.back = threading.Semaphore(0), threading.Semaphore(0)
+        self.turn, self.back = threading.Lock(), threading.Lock()
+        self.turn.acquire()
+        self.back.acquire()
         self.finished = False
 
     def run(self) -> None:
