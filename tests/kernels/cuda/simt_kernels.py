@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import simple_kernels
+from move_kernels import moves
 from pointwise_kernels import pointwise
 
 from nbcnn.kernels.cuda import simt_depthwise
@@ -50,5 +51,5 @@ def depthwise() -> list[Simt]:
 def kernels() -> dict[str, Simt]:
     """By name."""
     found = [*(simple_kernels.scale(kind) for kind in KINDS), simple_kernels.narrow("bf16")]
-    found += [*products(), *depthwise(), *pointwise(TARGETS)]
+    found += [*products(), *depthwise(), *pointwise(TARGETS), *moves(TARGETS)]
     return {kernel.name: kernel for kernel in found}
