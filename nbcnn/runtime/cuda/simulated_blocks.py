@@ -101,8 +101,8 @@ def _convert(self: Any, *args: Any) -> Any:
     return _convert_any(self, *args)
 
 
-def _shared_array(self: Any, shape: Any, dtype: Any) -> np.ndarray:
-    """In place of ``FakeCUDAShared.array``: one array for each line that asks."""
+def _shared_array(self: Any, shape: Any, dtype: Any, alignment: int | None = None) -> np.ndarray:
+    """In place of ``FakeCUDAShared.array``: one array for each line that asks, aligned or not."""
     caller = sys._getframe(1)
     place = caller.f_code.co_filename, caller.f_lineno
     if place not in self._allocations:

@@ -71,7 +71,7 @@ def make(
         x_pitch, x_image, out_pitch, out_row, out_plane, out_image,
         residual_pitch, residual_row, residual_plane, residual_image, a, b,
     ):  # fmt: skip
-        shared = cuda.shared.array(SHARED, float32)
+        shared = cuda.shared.array(SHARED, float32, alignment=16)
         sums = cuda.local.array(SUMS, float32)
         left = cuda.local.array(TM, float32)
         right = cuda.local.array(TN, float32)
