@@ -63,6 +63,13 @@ def test_channel_shuffle_is_one_step() -> None:
     assert families(compiled(graph)).count("layout") == 2
 
 
+def test_blocks_are_one_step_from_pixels_to_planes() -> None:
+    build = Builder()
+    graph = build.graph(build("y", DepthToSpace(2), as_pixels(build, build.input(12, 2, 1))))
+    check(graph)
+    assert families(compiled(graph)) == ["layout", "affine", "depth_space", "layout"]
+
+
 @pytest.mark.parametrize(
     "channels, precision, copies", [(8, "float32", 0), (5, "float32", 2), (8, "float16", 2)]
 )
