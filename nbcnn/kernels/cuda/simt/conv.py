@@ -6,8 +6,8 @@ step's terms and are added in their order at the end: more threads for products 
 
 A thread holds TM x TN sums, in groups of four rows and four columns: a warp of 4 x 8 threads reads 64 bytes
 of A and 128 of B at once, 16 a thread and each bank once (lanes that want the same bytes share them). Rows of
-A in shared memory are BM + 4 floats apart, so that what a warp stores lies in 32 banks, too, for BK = 8 (two
-to a bank for more).
+A in shared memory are BM + 4 floats apart, so that what a warp stores lies in 32 banks, too, for BK = 8; two
+to a bank for 16, four for 32.
 
 As assembled for 8.0, 128x128x8 has 128 registers (two blocks of 256 threads on a multiprocessor), nothing in
 local memory, and 142 instructions for two terms, of which 128 FFMA; with the loads of a step 512 of 688 are
