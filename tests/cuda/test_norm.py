@@ -25,6 +25,8 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 ROWS = [
     (LayerNorm(), (7, 12)),
     (LayerNorm(), (40,)),
+    (LayerNorm(), (31,)),
+    (LayerNorm(), (32,)),
     (LayerNorm(1, 1e-6), (11, 2, 3)),
     (LayerNorm((1,), bias=False), (17, 2, 2)),
     (LayerNorm((1, 2, 3)), (3, 4, 5)),

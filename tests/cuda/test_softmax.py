@@ -28,6 +28,7 @@ ops = pytest.mark.parametrize("op", [SoftmaxOp, LogSoftmax])
     [
         (1, ("N", 1)),
         (1, ("N", 5)),
+        (1, ("N", 32)),
         (1, ("N", 133)),
         (1, ("N", 3, 2, 3)),
         (1, ("N", 21, 3, 3)),

@@ -10,7 +10,7 @@ from nbcnn.kernels.base import F32, PLAIN, Address, Buffer, DeviceStep, Emit, Si
 from nbcnn.kernels.cuda.base import pixel_pitch, plain_step, simt
 from nbcnn.kernels.cuda.division import LIMIT, reciprocal
 from nbcnn.kernels.cuda.elementwise import activated, label_of, numbers, stored, streamed
-from nbcnn.kernels.cuda.softmax import group_of
+from nbcnn.kernels.cuda.softmax import row_kernel
 from nbcnn.kernels.elementwise import last_activation
 from nbcnn.ops.layer_norm import LayerNorm, RmsNorm
 from nbcnn.ops.lrn import Lrn
@@ -35,7 +35,7 @@ class RowNorm(norm.RowNorm[CudaTarget]):
         (x,), (out,), op, target = ins, outs, site.op, emit.target
         assert isinstance(op, LayerNorm | RmsNorm)
         rows, length, *pitches = self.rows(site, x, out, emit)
-        kind, group = stored(x, target), group_of(length, target)
+        kind, centred = stored(x, target), int(op.CENTRED)
         width = length if x.layout == PLAIN else pixel_pitch(length, target)
         weight, *bias = (w for _, w in site.weights)
         vectors = [norm.vector(w, length, 1, emit.store) for w in (weight, bias[0] if bias else None)]
@@ -43,10 +43,7 @@ class RowNorm(norm.RowNorm[CudaTarget]):
             *(("x", f"{kind}[]"), ("out", f"{kind}[]"), ("weight", "f32[]"), ("bias", "f32[]")),
             *(*numbers("rows length width x_pitch out_pitch"), ("epsilon", "f32")),
         )
-        kernel = simt(
-            *("shared_rows", "make_rows", f"{kind}_{op.name}_{group}", params, target),
-            **{"CENTRED": int(op.CENTRED), "KIND": kind, "THREADS": target.threads, "GROUP": group},
-        )
+        kernel, group = row_kernel("rows", op.name, kind, length, params, target, CENTRED=centred)
         args = (x.address, out.address, *vectors, rows, length, width, *pitches, op.epsilon)
         nbytes = 2 * site.in_types[0].nbytes(emit.batch)
         return [plain_step(site.name, kernel, target, rows * group, args, nbytes=nbytes)]

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nbcnn.kernels import softmax
 from nbcnn.kernels.base import PLAIN, DeviceStep, Emit, Site, View
 from nbcnn.kernels.cuda.base import pixel_pitch, plain_step, simt
-from nbcnn.kernels.cuda.elementwise import numbers, stored, streamed
+from nbcnn.kernels.cuda.elementwise import Names, numbers, stored, streamed
+from nbcnn.runtime.cuda.simt import Simt
 from nbcnn.target import CudaTarget
 
-EACH = 4
-"""Elements of a row that each thread should have, to wait for several at once."""
+EACH, HELD = 4, 8
+"""Elements of a row that each thread should have, to wait for several at once; the most that one can hold."""
 
 
 def group_of(length: int, target: CudaTarget) -> int:
     """Threads that share a row of ``length`` elements: a power of two."""
     return min(1 << (max(length // EACH, 1).bit_length() - 1), target.threads)
+
+
+def row_kernel(
+    function: str, label: str, kind: str, length: int, params: Names, target: CudaTarget, **constants: Any
+) -> tuple[Simt, int]:
+    """A kernel of ``simt/shared_rows.py`` for rows of ``length``, and how many threads share a row.
+
+    ``make_held_<function>`` where they can hold it, else ``make_<function>``.
+    """
+    group = group_of(length, target)
+    held = "held_" if length <= HELD * group else ""
+    constants |= {"KIND": kind, "THREADS": target.threads, "GROUP": group}
+    name = f"{kind}_{held}{label}_{group}"
+    return simt("shared_rows", f"make_{held}{function}", name, params, target, **constants), group
 
 
 class Softmax(softmax.Softmax[CudaTarget]):
@@ -28,17 +45,13 @@ class Softmax(softmax.Softmax[CudaTarget]):
     ) -> list[DeviceStep]:
         (x,), (out,), (type_,), target = ins, outs, site.in_types, emit.target
         rows, length, *pitches = self.rows(site, x, out, emit)
-        kind, group = stored(x, target), group_of(length, target)
+        kind, log = stored(x, target), int(site.op.name == "log_softmax")
         width = length if x.layout == PLAIN else pixel_pitch(length, target)
         params = (
             *(("x", f"{kind}[]"), ("out", f"{kind}[]")),
             *numbers("rows length width x_pitch out_pitch"),
         )
-        kernel = simt(
-            *("shared_rows", "make_softmax", f"{kind}_{site.op.name}_{group}", params, target),
-            **{"LOG": int(site.op.name == "log_softmax"), "KIND": kind},
-            **{"THREADS": target.threads, "GROUP": group},
-        )
+        kernel, group = row_kernel("softmax", site.op.name, kind, length, params, target, LOG=log)
         args = (x.address, out.address, rows, length, width, *pitches)
         nbytes = 2 * type_.nbytes(emit.batch)
         return [plain_step(site.name, kernel, target, rows * group, args, nbytes=nbytes)]

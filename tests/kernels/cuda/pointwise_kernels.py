@@ -32,7 +32,9 @@ SITES: list[tuple[Kernel, Op, tuple[tuple, ...]]] = [
     (Affine(), BatchNorm(), (IMAGE,)),
     (Softmax(), SoftmaxOp(1), (("N", 21, 64, 64),)),
     (Softmax(), LogSoftmax(1), (("N", 1000),)),
+    (Softmax(), SoftmaxOp(1), (("N", 21843),)),
     (RowNorm(), LayerNorm(1), (IMAGE,)),
+    (RowNorm(), LayerNorm(1), (("N", 3000),)),
     (PlaneNorm(), GroupNorm(1), (IMAGE,)),
     (LocalResponse(), Lrn(5), (IMAGE,)),
 ]

@@ -2,8 +2,9 @@
 
 GROUP threads, a power of two, share a row; a block of THREADS has so many rows at once. The threads of a
 group join what each found by a tree in shared memory. Idle groups read the last row again and write nothing.
-Elements from ``length`` up to ``width`` pad a pixel: zeros are written there. A row is read once for each sum
-over it, the first time from memory and then from a cache. Softmax and normalisation may run in place.
+Elements from ``length`` up to ``width`` pad a pixel: zeros are written there. Rows of HELD elements a thread
+stay in registers (``make_held_...``); longer ones are read once for each sum over them, the first time from
+memory and then from a cache. Softmax and normalisation may run in place.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from nbcnn.kernels.cuda.simt.memory import reader, writer
 from nbcnn.kernels.cuda.simt.offsets import digit, offset
 
 LOWEST = np.float32(-np.inf)
+
+HELD = 8
+"""Elements of a row that one thread can hold."""
 
 
 @cuda.jit(device=True)
@@ -94,6 +98,47 @@ def make_softmax(LOG: int, KIND: str, THREADS: int, GROUP: int) -> Callable[...,
     return softmax
 
 
+def make_held_softmax(LOG: int, KIND: str, THREADS: int, GROUP: int) -> Callable[..., None]:
+    """The same for rows of HELD * GROUP elements at most, of ``width`` too."""
+    read, write = reader(KIND), writer(KIND)
+    ROWS = THREADS // GROUP
+
+    def softmax(x, out, rows, length, width, x_pitch, out_pitch):
+        shared = cuda.shared.array(THREADS, float32)
+        held = cuda.local.array(HELD, float32)
+        me = int32(cuda.threadIdx.x)
+        member = int32(me % GROUP)
+        first = int32(cuda.blockIdx.x * ROWS)
+        while first < rows:
+            mine = int32(first + me // GROUP)
+            row = min(mine, int32(rows - 1))
+            at, to = offset(row, x_pitch), offset(row, out_pitch)
+            for k in range(HELD):
+                i = int32(member + k * GROUP)
+                value = read(x, at + offset(min(i, int32(length - 1)), 1))
+                held[k] = value if i < length else LOWEST
+            top = LOWEST
+            for k in range(HELD):
+                top = held[k] if held[k] > top else top
+            top = _largest(shared, top, me, member, GROUP)
+            total = float32(0)
+            for k in range(HELD):
+                below = held[k] - top
+                share = exp(below)
+                held[k] = below if LOG else share
+                total += share
+            total = _sum(shared, total, me, member, GROUP)
+            scale = log(total) if LOG else float32(1) / total
+            for k in range(HELD):
+                i = int32(member + k * GROUP)
+                value = held[k] - scale if LOG else held[k] * scale
+                if mine < rows and i < width:
+                    write(out, to + offset(i, 1), value if i < length else float32(0))
+            first += int32(cuda.gridDim.x * ROWS)
+
+    return softmax
+
+
 def make_rows(CENTRED: int, KIND: str, THREADS: int, GROUP: int) -> Callable[..., None]:
     """(x - mean) / sqrt(variance + epsilon) * weight + bias of each row; the mean of x^2 if not centred."""
     read, write = reader(KIND), writer(KIND)
@@ -132,6 +177,49 @@ def make_rows(CENTRED: int, KIND: str, THREADS: int, GROUP: int) -> Callable[...
             while i < width:
                 write(out, to + offset(i, 1), float32(0))
                 i += GROUP
+            first += int32(cuda.gridDim.x * ROWS)
+
+    return normalise
+
+
+def make_held_rows(CENTRED: int, KIND: str, THREADS: int, GROUP: int) -> Callable[..., None]:
+    """The same for rows of HELD * GROUP elements at most, of ``width`` too."""
+    read, write = reader(KIND), writer(KIND)
+    ROWS = THREADS // GROUP
+
+    def normalise(x, out, weight, bias, rows, length, width, x_pitch, out_pitch, epsilon):
+        shared = cuda.shared.array(THREADS, float32)
+        held = cuda.local.array(HELD, float32)
+        me = int32(cuda.threadIdx.x)
+        member = int32(me % GROUP)
+        count = float32(length)
+        first = int32(cuda.blockIdx.x * ROWS)
+        while first < rows:
+            mine = int32(first + me // GROUP)
+            row = min(mine, int32(rows - 1))
+            at, to = offset(row, x_pitch), offset(row, out_pitch)
+            for k in range(HELD):
+                i = int32(member + k * GROUP)
+                value = read(x, at + offset(min(i, int32(length - 1)), 1))
+                held[k] = value if i < length else float32(0)
+            mean = float32(0)
+            if CENTRED:
+                for k in range(HELD):
+                    mean += held[k]
+                mean = _sum(shared, mean, me, member, GROUP) / count
+            squares = float32(0)
+            for k in range(HELD):
+                held[k] -= mean
+                squares += held[k] * held[k] if member + k * GROUP < length else float32(0)
+            squares = _sum(shared, squares, me, member, GROUP)
+            scale = float32(1) / sqrt(squares / count + epsilon)
+            for k in range(HELD):
+                i = int32(member + k * GROUP)
+                if mine < rows and i < length:
+                    value = (held[k] * scale) * weight[offset(i, 1)] + bias[offset(i, 1)]
+                    write(out, to + offset(i, 1), value)
+                elif mine < rows and i < width:
+                    write(out, to + offset(i, 1), float32(0))
             first += int32(cuda.gridDim.x * ROWS)
 
     return normalise
