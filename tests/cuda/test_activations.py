@@ -12,6 +12,10 @@ from nbcnn.kernels.activation_ids import ACTIVATIONS
 from nbcnn.kernels.cuda.base import simt
 from nbcnn.kernels.cuda.elementwise import Rows, numbers
 from nbcnn.kernels.cuda.simt.activations import activation
+from nbcnn.runtime.cuda.launcher import simulated
+
+LIBDEVICE = 0 if simulated() else 1
+"""Ulps that exponentials and logarithms of a GPU may be off beside those of a CPU."""
 
 SPECIAL = [
     0.0,
@@ -58,4 +62,4 @@ def test_every_activation_is_there():
 @pytest.mark.parametrize("name", CASES)
 def test_activation_within_its_bound(name):
     x = samples()
-    check(name, x, run(name, x))
+    check(name, x, run(name, x), LIBDEVICE)

@@ -75,9 +75,13 @@ SCALED = ("sigmoid", "silu", "swish", "gelu", "gelu_tanh", "mish")
 TINY = 2.0**-100
 
 
-def check(name, x, got):
-    """Assert that ``got``, activation ``name`` of all ``x`` in float32, lies within its bound."""
+def check(name, x, got, more=0):
+    """Assert that ``got``, activation ``name`` of all ``x`` in float32, lies within its bound.
+
+    ``more`` ulps are granted to those that are not exact or rounded once.
+    """
     formula, bound = CASES[name]
+    bound += more if bound > 0.5 else 0
     with np.errstate(all="ignore"):
         want = formula(x.astype(np.float64))
         infinite = want.astype(np.float32)

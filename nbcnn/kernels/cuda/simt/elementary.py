@@ -1,7 +1,7 @@
 """Functions of a float32 that a GPU and the simulator both have; results are float32.
 
-CUDA's errors, in units in the last place (CUDA C++ Programming Guide, mathematical functions): exp, expm1,
-log, log1p 1, tanh, erf 2, power 4; the others are exact or rounded once. The simulator rounds each once.
+On a GPU the transcendental ones are libdevice's: an ulp or two off the nearest float32, ``power`` four (CUDA
+C++ Programming Guide, mathematical functions). The simulator rounds each once.
 """
 
 from __future__ import annotations
