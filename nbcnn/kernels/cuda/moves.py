@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from nbcnn.kernels.base import PLAIN, Address, DeviceStep, Emit, Layout, View, round_up
 from nbcnn.kernels.cuda.base import plain_step, simt
 from nbcnn.kernels.cuda.division import LIMIT, reciprocal
+from nbcnn.kernels.cuda.elementwise import numbers, stored
 from nbcnn.kernels.orders import Axis, merged
 from nbcnn.runtime.cuda.simt import Simt
 from nbcnn.target import CudaTarget
@@ -61,11 +62,6 @@ def padded(layout: Layout, target: CudaTarget) -> int:
     return PIXELS4 if layout.kind == "pixels4" else round_up(c, target.lanes)
 
 
-def kind(view: View, target: CudaTarget) -> str:
-    """The type of the floats of a view."""
-    return "f32" if view.layout == PLAIN else target.kind
-
-
 def move(
     site: str,
     source: View,
@@ -78,7 +74,7 @@ def move(
     """The steps that copy floats along ``axes``, ``offsets`` elements into the views."""
     views = source, target
     nest = Nest(tuple(merged(axes)), (source.offset + offsets[0], target.offset + offsets[1]))
-    kinds = (kind(source, emit.target), kind(target, emit.target))
+    kinds = (stored(source, emit.target), stored(target, emit.target))
     if kinds[0] == kinds[1]:
         kinds = _words(source.size)
     steps: list[DeviceStep] = []
@@ -196,7 +192,7 @@ def _move(nest: Nest, kinds: tuple[str, str], target: CudaTarget) -> Call:
     """An element at a time."""
     extents, total = nest.extents, math.prod(nest.extents)
     valid = nest.loops[-1].extent if nest.wide else extents[-1]
-    params = (*_arrays(kinds), *_numbers("start total valid"), *_counters(MOVE_LOOPS))
+    params = (*_arrays(kinds), *numbers("start total valid"), *_counters(MOVE_LOOPS))
     kernel = simt(
         *("move", "make_move", f"{_label(kinds)}_move{len(extents)}", params, target),
         **{"SOURCE": kinds[0], "TARGET": kinds[1], "LOOPS": len(extents)},
@@ -218,7 +214,7 @@ def _weave(nest: Nest, kinds: tuple[str, str], target: CudaTarget) -> Call | Non
     loops = (*outer, Axis(groups, WOVEN * last.source, WOVEN))
     extents = (*nest.extents[:-1], groups)
     total = math.prod(extents)
-    params = (*_arrays((source, to)), *_numbers("start total valid apart"), *_counters(WEAVE_LOOPS))
+    params = (*_arrays((source, to)), *numbers("start total valid apart"), *_counters(WEAVE_LOOPS))
     kernel = simt(
         *("move", "make_weave", f"{_label((source, to))}_weave{len(loops)}", params, target),
         **{"SOURCE": source, "TARGET": to, "LOOPS": len(loops)},
@@ -239,7 +235,7 @@ def _turn(nest: Nest, kinds: tuple[str, str], target: CudaTarget) -> Call | None
     tiles = across * down * math.prod(a.extent for a in outer)
     params = (
         *_arrays(kinds),
-        *_numbers("start tiles nu nv wide row column across fa ha down fd hd"),
+        *numbers("start tiles nu nv wide row column across fa ha down fd hd"),
         *_counters(TURN_LOOPS),
     )
     kernel = simt(
@@ -259,12 +255,8 @@ def _arrays(kinds: tuple[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((n, f"{ARRAYS.get(k, k)}[]") for n, k in zip(("source", "target"), kinds, strict=True))
 
 
-def _numbers(names: str) -> tuple[tuple[str, str], ...]:
-    return tuple((name, "i32") for name in names.split())
-
-
 def _counters(loops: int) -> tuple[tuple[str, str], ...]:
-    return _numbers(" ".join(f"n{k} f{k} h{k} a{k} b{k}" for k in range(loops)))
+    return numbers(" ".join(f"n{k} f{k} h{k} a{k} b{k}" for k in range(loops)))
 
 
 def _counted(loops: Sequence[Axis], extents: Sequence[int], most: int) -> tuple[int, ...]:

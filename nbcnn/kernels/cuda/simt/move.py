@@ -10,6 +10,9 @@ An axis is five numbers: extent, factor and shift of the division by it, stride 
 the target; the fastest first. The slowest has 0 for the first three: there is nothing left to divide.
 Strides are in elements; those of the source may be 0 or negative, from element ``start`` on. A launch
 reaches over less than 2**31 elements of each side.
+
+An element takes about 40 instructions each way (sm_80, f32 to f16, three loops). Counted, not measured: a GPU
+of 132 multiprocessors issues 3e13 a second, enough for 7e11 elements, 4 TB/s at six bytes each.
 """
 
 from __future__ import annotations
