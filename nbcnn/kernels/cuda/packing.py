@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from nbcnn.kernels.cuda.shapes import KINDS, ConvMma
+
+BLOCK = 1 << 14
+"""Elements that are converted at a time."""
 
 
 def to_kind(kind: str, values: np.ndarray) -> np.ndarray:
@@ -48,14 +53,24 @@ def conv_weights(kind: str, weights: np.ndarray) -> np.ndarray:
     must be whole vectors.
     """
     vector = 16 // KINDS[kind].size
-    k, c = weights.shape[:2]
-    padded = np.pad(weights, ((0, -k % vector), (0, -c % vector), (0, 0), (0, 0)))
-    packed = to_kind(kind, padded.transpose(0, 2, 3, 1))
-    return np.ascontiguousarray(round_tf32(packed) if kind == "tf32" else packed)
+    k, c, r, s = weights.shape
+    packed = np.zeros((k + -k % vector, r, s, c + -c % vector), to_kind(kind, np.zeros(1)).dtype)
+    for part in _blocks(k, c * r * s):
+        values = to_kind(kind, np.ascontiguousarray(weights[part].transpose(0, 2, 3, 1)))
+        packed[part, ..., :c] = round_tf32(values) if kind == "tf32" else values
+    return packed
+
+
+def _blocks(rows: int, width: int) -> Iterator[slice]:
+    """Parts of ``rows`` rows of ``width`` elements that are small enough for a cache."""
+    step = max(BLOCK // max(width, 1), 1)
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
 def spread(filters: np.ndarray, merge: int, groups: int) -> np.ndarray:
     """[K, C of a group, ...] with every ``merge`` of the groups as one: zeros where they do not meet."""
+    if merge == 1:
+        return filters
     k, c, *rest = filters.shape
     wide = np.zeros((groups // merge, merge, k // groups, merge, c, *rest), filters.dtype)
     own = np.arange(merge)
@@ -65,8 +80,11 @@ def spread(filters: np.ndarray, merge: int, groups: int) -> np.ndarray:
 
 def split_tf32(packed: np.ndarray) -> np.ndarray:
     """Float32 as the sum of two TF32 numbers, [2, ...]: high parts, then low parts (`conv_wgmma_f32`)."""
-    high = round_tf32(packed)
-    return np.stack([high, round_tf32(packed - high)])
+    parts = np.empty((2, *packed.shape), np.float32)
+    for block in _blocks(len(packed), packed[0].size):
+        parts[0, block] = high = round_tf32(packed[block])
+        parts[1, block] = round_tf32(packed[block] - high)
+    return parts
 
 
 def pixel_weights(config: ConvMma, weights: np.ndarray) -> np.ndarray:
