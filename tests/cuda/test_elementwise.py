@@ -11,10 +11,11 @@ from strategies import Builder
 
 import nbcnn
 from nbcnn import ops, reference
+from nbcnn.errors import NbcnnError
 from nbcnn.ir import TensorType
 from nbcnn.kernels.activation_ids import BINARIES
 from nbcnn.kernels.base import PLAIN, nhwc
-from nbcnn.kernels.cuda.elementwise import Affine, Binary, Unary
+from nbcnn.kernels.cuda.elementwise import Affine, Binary, Rows, Unary
 from nbcnn.lower.device_build import compile_graph
 from nbcnn.ops.activation import Gelu, Relu, Silu
 from nbcnn.ops.arithmetic import Add, Div, Mul
@@ -155,3 +156,9 @@ def test_refusals() -> None:
     wide = TensorType(("N", 2, 1, 1, 2, 1))
     assert "more than 5 axes" in str(Binary().refuse(site(Add(), deep, wide), target, options))
     assert "no batch_norm" in str(Affine().refuse(site(Relu(), image), target, options))
+
+
+def test_values_that_are_too_large_for_one_launch() -> None:
+    assert Rows(2**20, 2**12, 2**12).units == 2**30
+    with pytest.raises(NbcnnError, match="too many for one launch"):
+        _ = Rows(2**20, 2**13, 2**13).units
