@@ -8,9 +8,10 @@ from launch_plain import target
 from run_steps import POISON, Memory, emit
 
 from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import PLAIN, Buffer, DeviceStep, Layout, nhwc
+from nbcnn.kernels.base import PLAIN, Buffer, DeviceStep, Layout, View, nhwc
 from nbcnn.kernels.cuda import moves
 from nbcnn.kernels.cuda.packing import from_kind, to_kind
+from nbcnn.kernels.orders import Axis
 
 KINDS = ("f32", "f16", "bf16")
 SHAPES = [(3, 5, 7), (21, 3, 5), (16, 2, 2), (1, 4, 3), (37,), (8,), (5, 9), (4, 2, 3, 2)]
@@ -100,3 +101,11 @@ def test_views_and_sizes() -> None:
     assert given.nbytes(Layout("pixels4", (3, 3, 5)), here, 2, type_) == 2 * 15 * 4 * 2
     assert given.nbytes(PLAIN, here, 2, type_) == 2 * 315 * 4
     assert given.nbytes(PLAIN, here, 2, TensorType(("N", 3), "int64")) == 48
+
+
+def test_of_nothing_nothing_is_made() -> None:
+    given = emit(2)
+    type_ = TensorType(("N", 0, 5))
+    a, b = (View(Buffer("x", 0), PLAIN, 0, 0) for _ in range(2))
+    assert given.backend.convert("x", a, b, type_, given) == []
+    assert moves.move("x", a, b, [Axis(2, 0, 0), Axis(0, 1, 1)], given) == []

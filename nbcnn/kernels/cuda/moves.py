@@ -72,6 +72,8 @@ def move(
     conversion: bool = False,
 ) -> list[DeviceStep]:
     """The steps that copy floats along ``axes``, ``offsets`` elements into the views."""
+    if not all(axis.extent for axis in axes):
+        return []
     views = source, target
     nest = Nest(tuple(merged(axes)), (source.offset + offsets[0], target.offset + offsets[1]))
     kinds = (stored(source, emit.target), stored(target, emit.target))
@@ -87,6 +89,8 @@ def copy(
     site: str, source: View, target: View, nbytes: int, emit: Emit[CudaTarget], conversion: bool = False
 ) -> list[DeviceStep]:
     """The steps that copy ``nbytes`` of any type from the beginning of one view to that of the other."""
+    if not nbytes:
+        return []
     size = next(n for n in (4, 2, 1) if nbytes % n == 0)
     views = (replace(source, size=size), replace(target, size=size))
     starts = (source.offset * source.size // size, target.offset * target.size // size)
