@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from nbcnn.errors import NbcnnError
 from nbcnn.kernels.base import F32, PLAIN, Address, Buffer, DeviceStep, Emit, Site, View, round_up
-from nbcnn.kernels.cuda.base import plain_step, simt
+from nbcnn.kernels.cuda.base import BLOCKS, plain_step, simt
 from nbcnn.kernels.cuda.division import LIMIT, reciprocal
 from nbcnn.kernels.cuda.elementwise import numbers, stored
 from nbcnn.kernels.orders import Axis
@@ -133,7 +133,7 @@ def reduction_steps(
     whole = replace(whole, scale=1 / whole.count if how.mean else 1.0)
     team = team_of(whole.count, across, here)
     blocks = -(-whole.results // (here.threads // team))
-    parts = min(-(-2 * here.multiprocessors // blocks), whole.count // (WORK * team))
+    parts = min(-(-BLOCKS * here.multiprocessors // blocks), whole.count // (WORK * team))
     if parts < 2:
         return [whole.step(site, here, read)]
     size = whole.results

@@ -5,6 +5,7 @@ from __future__ import annotations
 import simple_kernels
 from move_kernels import moves
 from pointwise_kernels import pointwise
+from reducing_kernels import reducing
 
 from nbcnn.kernels.cuda import simt_depthwise
 from nbcnn.kernels.cuda.simt_product import kernel_of, rows_kernel
@@ -51,5 +52,5 @@ def depthwise() -> list[Simt]:
 def kernels() -> dict[str, Simt]:
     """By name."""
     found = [*(simple_kernels.scale(kind) for kind in KINDS), simple_kernels.narrow("bf16")]
-    found += [*products(), *depthwise(), *pointwise(TARGETS), *moves(TARGETS)]
+    found += [*products(), *depthwise(), *pointwise(TARGETS), *moves(TARGETS), *reducing(TARGETS)]
     return {kernel.name: kernel for kernel in found}
