@@ -36,13 +36,11 @@ class DeviceModel(Model):
         batch, inputs = self._inputs(args, named)
         program, plan = self._program, self._program.plan(batch)
         context = program.acquire(plan)
-        try:
-            outputs = program.execute(plan, context, inputs)  # their memory is written again
-            found = context.whole(repeats)
-            del outputs
-            return found
-        finally:
-            program.release(plan, context)
+        outputs = program.execute(plan, context, inputs)  # their memory is written again
+        found = context.whole(repeats)
+        del outputs
+        program.release(plan, context)
+        return found
 
     def _call(self, args: tuple[Any, ...], named: Mapping[str, Any], walk: Any = None) -> Any:
         """``walk``, by which streams of the CPU keep to their own threads, means nothing here."""
@@ -68,13 +66,11 @@ class DeviceModel(Model):
         program = self._program
         plan = program.plan(batch)
         context = program.acquire(plan)
-        try:
-            outputs = program.execute(plan, context, inputs)
-            found = np.array(context.seconds(repeats))
-            del outputs
-            return found, {}
-        finally:
-            program.release(plan, context)
+        outputs = program.execute(plan, context, inputs)
+        found = np.array(context.seconds(repeats))
+        del outputs
+        program.release(plan, context)
+        return found, {}
 
     def _memory(self, context: DeviceContext, offset: int, view: View, type_: TensorType) -> np.ndarray:
         stored = type_.dtype if view.layout == PLAIN else STORAGE[self.target.kind]

@@ -241,15 +241,15 @@ class DeviceProgram(Plans[DevicePlan]):
     def run(self, batch: int, inputs: Mapping[str, np.ndarray | Lent]) -> dict[str, Any]:
         """One inference, complete when it returns.
 
-        Arrays of the host give arrays of the host; if any input is on the device, so are the outputs.
+        Arrays of the host give arrays of the host; if any input is on the device, so are the outputs. A
+        context in which something fails is not used again: arguments may be half changed, work under way.
         """
         plan = self.plan(batch)
         with self.launcher.session():
             context = self.acquire(plan)
-            try:
-                return self.execute(plan, context, inputs)
-            finally:
-                self.release(plan, context)
+            outputs = self.execute(plan, context, inputs)
+            self.release(plan, context)
+            return outputs
 
     def acquire(self, plan: DevicePlan) -> DeviceContext:
         """A context that no other call uses: an idle one, or a new one."""

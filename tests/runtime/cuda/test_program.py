@@ -169,7 +169,7 @@ def test_calls_at_once_have_contexts_of_their_own(rng) -> None:
     assert found == {0: True, 1: True} and most == 2 and len(plan.pool) == 2
 
 
-def test_a_failure_gives_the_context_back(launcher, rng) -> None:
+def test_a_context_that_fails_is_not_used_again(launcher, rng) -> None:
     fail = [True]
 
     def moody(x: np.ndarray, y: np.ndarray) -> None:
@@ -184,6 +184,8 @@ def test_a_failure_gives_the_context_back(launcher, rng) -> None:
     x = some(rng)
     with pytest.raises(DeviceError, match="it failed"):
         program.run(1, {"x": x})
+    gc.collect()
+    assert not plan.pool and not launcher.alive and not launcher.graphs
     fail[0] = False
     np.testing.assert_array_equal(program.run(1, {"x": x})["y"], x)
     assert len(plan.pool) == 1
