@@ -15,17 +15,32 @@ from pathlib import Path
 
 from nbcnn.debug import sass
 from nbcnn.kernels.cuda.configs import CONFIGS, with_epilogue
-from nbcnn.kernels.cuda.shapes import Config, ConvMma, Epilogue
+from nbcnn.kernels.cuda.shapes import ACTIVATIONS, Config, ConvMma, Epilogue
 from nbcnn.runtime.cuda import cubin
 
 RESULTS = Path(__file__).parent / "results"
 SHOWN = ("HMMA", "IMMA", "HGMMA", "IGMMA", "FFMA", "LDSM", "LDGSTS", "UTMALDG", "LDG", "STG", "LDS", "STS")
 
 
+WITH_EPILOGUES = (
+    "f16_conv_mma_128x128x64_w64x64s3__sm80",
+    "f16_conv_mma_32x64x64_w16x32s4__sm80",
+    "f16_conv_wgmma_128x256x64_c2s4_im2col__sm90a",
+    "f32_conv_wgmma_128x128x32_c2s4_im2col__sm90a",
+    "f16_depthwise_3x3s1_w4__sm80",
+    "f16_split_reduce__sm80",
+)
+"""The kernels that are shown with every activation."""
+
+
+def usual(config: Config) -> Config:
+    """The configuration with residual and ReLU; partial sums as they are."""
+    split = isinstance(config, ConvMma) and config.split
+    return config if split else with_epilogue(config, Epilogue("relu", "before"))
+
+
 def measure(config: Config) -> dict:
     """One row: what the assembler reports, the instructions, and the seconds it took."""
-    if not (isinstance(config, ConvMma) and config.split):
-        config = with_epilogue(config, Epilogue("relu", "before"))
     start = time.perf_counter()
     built = cubin.build(config, (9, 0) if config.arch == 90 else (8, 0))
     seconds = time.perf_counter() - start
@@ -56,18 +71,18 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    words = sys.argv[1:]
-    chosen = [c for name, c in CONFIGS.items() if not words or any(w in name for w in words)]
-    rows = []
-    for config in chosen:
-        rows.append(measure(config))
-        row = rows[-1]
-        told = f"{row['registers']} registers, {row['spill_bytes']} B spilt, {row['seconds']} s"
-        sys.stdout.write("\n    ".join([f"{row['name']}: {told}", *row["warnings"]]) + "\n")
-        sys.stdout.flush()
-    if words:
-        return
+def epilogues(rows: list[dict]) -> str:
+    """Markdown: a line for each activation, registers and bytes spilt of each of `WITH_EPILOGUES`."""
+    found = {row["name"]: f"{row['registers']}, {row['spill_bytes']} B" for row in rows}
+    lines = ["| activation | " + " | ".join(WITH_EPILOGUES) + " |", "|---" * (1 + len(WITH_EPILOGUES)) + "|"]
+    for name in ACTIVATIONS:
+        cells = [found[with_epilogue(CONFIGS[c], Epilogue(name, "before")).name] for c in WITH_EPILOGUES]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def report(rows: list[dict], others: list[dict]) -> None:
+    """Write both files: of every configuration, and of every activation."""
     text = [
         "# CUDA configurations",
         "",
@@ -77,11 +92,36 @@ def main() -> None:
         f"Tools: {', '.join(cubin.tools())}.",
         "",
         table(rows),
+        "Registers and bytes spilt with other activations, bias and residual:",
+        "",
+        epilogues(others),
     ]
     (RESULTS / "cuda_configs.md").write_text("\n".join(text))
-    (RESULTS / "cuda_configs.json").write_text(
-        json.dumps({"tools": cubin.tools(), "rows": rows}, indent=1) + "\n"
-    )
+    shown = ("name", "registers", "spill_bytes", "warnings")
+    short = [{key: row[key] for key in shown} for row in others]
+    found = {"tools": cubin.tools(), "rows": rows, "epilogues": short}
+    (RESULTS / "cuda_configs.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+def measured(configs: list[Config]) -> list[dict]:
+    """A row for each, told as it is made."""
+    rows = []
+    for config in configs:
+        rows.append(measure(config))
+        row = rows[-1]
+        told = f"{row['registers']} registers, {row['spill_bytes']} B spilt, {row['seconds']} s"
+        sys.stdout.write("\n    ".join([f"{row['name']}: {told}", *row["warnings"]]) + "\n")
+        sys.stdout.flush()
+    return rows
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    chosen = [c for name, c in CONFIGS.items() if not words or any(w in name for w in words)]
+    rows = measured([usual(config) for config in chosen])
+    if not words:
+        every = [Epilogue(name, "before") for name in ACTIVATIONS]
+        report(rows, measured([with_epilogue(CONFIGS[c], e) for c in WITH_EPILOGUES for e in every]))
 
 
 if __name__ == "__main__":
