@@ -12,13 +12,21 @@ import pytest
 from conformance import excesses, inputs_of
 from cuda_emulator.launcher import Emulated
 from launch_plain import device
+from strategies import Builder
 from tensor_bounds import STORED
 
 import nbcnn
 from nbcnn import reference
+from nbcnn.ir import Graph
 from nbcnn.kernels.cuda import choose
-from nbcnn.kernels.cuda.shapes import ConvWgmma
+from nbcnn.kernels.cuda.shapes import ConvMma, ConvWgmma
 from nbcnn.lower.device_build import compile_graph
+from nbcnn.ops.activation import HardSwish, Relu, Silu
+from nbcnn.ops.arithmetic import Add
+from nbcnn.ops.concat import Concat
+from nbcnn.ops.conv2d import Conv2d
+from nbcnn.ops.dense import Dense
+from nbcnn.ops.reshape import Flatten
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.cuda.launcher import Launcher, simulated
 
@@ -38,9 +46,9 @@ def gpu(capability: tuple[int, int]) -> Launcher:
     return Emulated(capability) if simulated() else device()
 
 
-def check(name: str, precision: str, capability: tuple[int, int], batch: int = 1) -> list[str]:
+def check(network: str | Graph, precision: str, capability: tuple[int, int], batch: int = 1) -> list[str]:
     """Compile and run a network; the kernels' names."""
-    graph = nbcnn.optimize(nbcnn.load(name))
+    graph = nbcnn.optimize(nbcnn.load(network) if isinstance(network, str) else network)
     options = CompileOptions(precision=precision, keep_values=True)
     model = compile_graph(graph, options, launcher=gpu(capability))
     families = {choice.kernel.name for choice in model.choices if choice.site.macs}
@@ -86,3 +94,34 @@ def test_split_sums(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "seconds", preferring(lambda t: t.splits > 1))
     names = check("digits", precision, (8, 0))
     assert any("split_reduce" in name for name in names), names
+
+
+def branches() -> Graph:
+    """Convolutions that read and write slots of concatenations, parts of a split, and what is added."""
+    build = Builder()
+    x = build("stem", Conv2d(32, 3, stride=2, padding=1), build.input(3, 13, 11))
+    left = build("left.act", Relu(), build("left", Conv2d(16, 1), x))
+    right = build("right.act", Silu(), build("right", Conv2d(24, 3, padding=1), x))
+    whole = build("joined", Concat(), left, right)
+    deep = build("deep.act", HardSwish(), build("deep", Conv2d(40, 3, padding=1, groups=40), whole))
+    sum_ = build("sum", Add(), build("mixed", Conv2d(40, 3, padding=1, groups=5), deep), whole)
+    last = build("last", Conv2d(8, 1), build("sum.act", Relu(), sum_))
+    return build.graph(build("fc", Dense(10), build("flat", Flatten(), last)))
+
+
+@pytest.mark.parametrize(
+    "precision, capability, winner",
+    [
+        ("float16", (9, 0), lambda t: isinstance(t.config, ConvWgmma)),
+        ("bfloat16", (8, 0), lambda t: t.splits > 1),
+        ("tf32", (9, 0), lambda t: isinstance(t.config, ConvMma)),
+        ("3xtf32", (8, 0), lambda t: t.splits == 1),
+    ],
+    ids=CLOSE,
+)
+def test_slots_and_sums(precision: str, capability, winner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "seconds", preferring(winner))
+    names = check(branches(), precision, capability, batch=2)
+    assert not any("_move" in name or "copy" in name for name in names[1:-1]), (
+        names
+    )  # nothing was copied together
