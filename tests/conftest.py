@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simulated
 from hypothesis import settings
 
 from nbcnn.ir import Op, TensorType
@@ -19,6 +20,15 @@ settings.load_profile("fixed")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the files of tests/golden anew")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if not session.config.option.collectonly and any(i.path.name == simulated.FILE for i in session.items):
+        simulated.start()
+
+
+def pytest_sessionfinish() -> None:
+    simulated.abandon()
 
 
 @pytest.fixture
