@@ -63,6 +63,18 @@ def test_slot_in_wider_pixels(op: type[Op], kind: str, rng) -> None:
     assert reference.excess(op(1), [exact], [found], stored=ROUNDOFF[kind]) <= 1  # type: ignore[call-arg]
 
 
+@pytest.mark.parametrize("length", [7, 40])
+def test_in_place(length: int, rng) -> None:
+    """Three rows: some threads of a block have none."""
+    given, type_ = emit(3), TensorType(("N", length))
+    memory = Memory(given)
+    x = memory.view(nhwc(type_), type_)
+    exact = memory.put(x, coarse(rng, type_.extents(3)))
+    memory.run(Softmax().steps(site(SoftmaxOp(1), type_), (x,), (x,), given))
+    found = memory.get(x, exact.shape).astype(np.float32)
+    assert reference.excess(SoftmaxOp(1), [exact], [found]) <= 1
+
+
 @ops
 @pytest.mark.filterwarnings("ignore:invalid value encountered in subtract")
 def test_infinities_and_no_numbers(op: type[Op]) -> None:
