@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba.core import types
 from numba.core.types import Type
 from numba.cuda.simulator import kernel
 from numba.cuda.simulator.kernelapi import FakeCUDAShared
@@ -90,15 +91,17 @@ def _call(self: Any, *args: Any) -> Any:
     return _call_kernel(self, *args)
 
 
-_PLAIN = {bool, int, float, *np.sctypeDict.values()}
+_NUMBERS = {bool, int, float, *np.sctypeDict.values()}
+_MADE = {id(t): as_dtype(t).type for t in (*types.integer_domain, *types.real_domain)}
 _convert_any = Type.__call__
 
 
 def _convert(self: Any, *args: Any) -> Any:
     """In place of ``Type.__call__``: ``int32(x)`` of a number without the search for what ``x`` is."""
-    if len(args) == 1 and type(args[0]) in _PLAIN:
-        return self.cast_python_value(args[0])
-    return _convert_any(self, *args)
+    made = _MADE.get(id(self))
+    if made is None or len(args) != 1 or type(args[0]) not in _NUMBERS:
+        return _convert_any(self, *args)
+    return args[0] if type(args[0]) is made else made(args[0])
 
 
 def _shared_array(self: Any, shape: Any, dtype: Any, alignment: int | None = None) -> np.ndarray:
