@@ -14,10 +14,13 @@ from nbcnn.kernels.cuda import choose, problem
 from nbcnn.kernels.cuda.shapes import ConvWgmma, SplitReduce
 from nbcnn.kernels.cuda.tensor_conv import TensorConv, TensorDense, TensorStem
 from nbcnn.kernels.cuda.tensor_depthwise import TensorDepthwise
+from nbcnn.kernels.cuda.tensor_transpose import TensorTranspose
 from nbcnn.ops.activation import Elu, Relu, Sigmoid, Silu
 from nbcnn.ops.conv1d import Conv1d
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.conv3d import Conv3d
+from nbcnn.ops.conv_transpose1d import ConvTranspose1d
+from nbcnn.ops.conv_transpose2d import ConvTranspose2d
 from nbcnn.ops.dense import Dense
 from nbcnn.ops.smooth import Softplus
 
@@ -154,6 +157,19 @@ def test_depthwise(case: str, how: str, rng: np.random.Generator) -> None:
         check(TensorDepthwise(), site_of(op, x, rng, (Relu(), "add")), how, (8, 0), rng, slots=slots)
 
 
+@somewhere
+@pytest.mark.parametrize("channels", [8, 5])
+def test_transposed(channels: int, how: str, where, rng: np.random.Generator) -> None:
+    cases = [
+        (ConvTranspose2d(channels, 2, stride=2), image(9, 3, 4), (Relu(),)),
+        (ConvTranspose2d(channels, (3, 1), stride=(3, 1), bias=False), image(4, 2, 3), ()),
+        (ConvTranspose1d(channels, 4, stride=4), image(6, 5), ()),
+    ]
+    for op, x, after in cases:
+        for slots in (False, True):
+            check(TensorTranspose(), site_of(op, x, rng, after), how, where, rng, slots=slots)
+
+
 def test_any_way_computes_the_same(rng: np.random.Generator) -> None:
     """Each candidate in turn, among them splits and wgmma."""
     site, ran = site_of(Conv2d(72, 3, padding=1), image(72, 4, 4), rng, (Relu(),)), set()
@@ -196,6 +212,12 @@ REFUSED = [
     (TensorStem(), Conv2d(4, 3, groups=2), image(4, 5, 5), (), "float16", (9, 0), "grouped"),
     (TensorDense(), Conv2d(4, 3), image(5, 5, 5), (), "float16", (9, 0), "begins with conv2d"),
     (TensorDense(), Dense(4), image(8), (), "float32", (9, 0), "float32 is not multiplied"),
+    (TensorTranspose(), ConvTranspose2d(8, 2, 2), image(8, 3, 3), ("add",), "tf32", (9, 0), "adds nothing"),
+    (TensorTranspose(), ConvTranspose2d(8, 3, 2), image(8, 3, 3), (), "tf32", (9, 0), "overlap"),
+    (TensorTranspose(), ConvTranspose2d(8, 2, 2, groups=2), image(8, 3, 3), (), "tf32", (9, 0), "in groups"),
+    (TensorTranspose(), ConvTranspose2d(8, 2, 2, padding=1), image(8, 3, 3), (), "tf32", (9, 0), "cuts off"),
+    (TensorTranspose(), ConvTranspose2d(8, 2, 2), image(8, 3, 3), (), "float32", (9, 0), "not multiplied"),
+    (TensorTranspose(), Conv2d(8, 2, 2), image(8, 4, 4), (), "tf32", (9, 0), "begins with conv2d"),
     (TensorDepthwise(), Conv2d(8, 3), image(8, 5, 5), (), "float16", (9, 0), "is not depthwise"),
     (TensorDepthwise(), Conv2d(16, 3, groups=8), image(8, 5, 5), (), "float16", (9, 0), "is not depthwise"),
     (TensorDepthwise(), Conv2d(8, 3, groups=8), image(8, 5, 5), (), "float16", (7, 5), "7.5"),

@@ -20,6 +20,7 @@ KERNELS: tuple[str, ...] = (
     "tensor_conv:TensorStem",
     "tensor_conv:TensorConv",
     "tensor_conv:TensorDense",
+    "tensor_transpose:TensorTranspose",
     "simt_conv:SimtConv",
     "simt_conv:SimtDense",
     "simt_depthwise:SimtDepthwise",

@@ -13,7 +13,7 @@ candidates (`Emit.pick`). Numerics: see ``code/conv_mma.py`` and ``code/conv_wgm
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from functools import partial
 
@@ -109,7 +109,7 @@ class TensorConv(CudaKernel):
         shape = (*weight.type.extents()[:2], *plane(op.kernel))
         merge = self._merged(site, emit.target), op.groups
         packed = partial(_packed, kind, weight, shape, op.flip, merge, emit)
-        return _steps(site, conv, operands, packed, found.epilogue, emit, self.pixels4)
+        return conv_steps(site, conv, operands, packed, found.epilogue, emit, self.pixels4)
 
 
 class TensorStem(TensorConv):
@@ -178,7 +178,7 @@ class TensorDense(CudaKernel):
         else:
             conv = replace(conv, h=h, w=w, c=round_up(c, lanes), r=h, s=w)
         packed = partial(_packed, kind, weight, (weight.type.extents()[0], c, h, w), False, (1, 1), emit)
-        return _steps(site, conv, operands, packed, fused, emit)
+        return conv_steps(site, conv, operands, packed, fused, emit)
 
     def _problem(self, site: Site, target: CudaTarget) -> Conv:
         """What the kernels compute for one row."""
@@ -204,7 +204,17 @@ def _packed(
         array = weight.array.reshape(shape)
         return packing.spread(np.flip(array, (2, 3)) if flip else array, *merge)
 
-    key = ("weights", "tensor", kind, weight, shape, flip, merge)
+    return packed_for(kind, ("weights", "tensor", kind, weight, shape, flip, merge), filters, emit, config)
+
+
+def packed_for(
+    kind: str,
+    key: tuple[Hashable, ...],
+    filters: Callable[[], np.ndarray],
+    emit: Emit[CudaTarget],
+    config: Config,
+) -> np.ndarray:
+    """``filters()`` [K, C, R, S], which ``key`` tells from others, as ``config`` reads them."""
     if isinstance(config, ConvMma) and config.pixels4:
         return emit.store.get((*key, config.bk), lambda: packing.pixel_weights(config, filters()))
     if isinstance(config, ConvWgmma) and config.parts == 2:
@@ -214,7 +224,7 @@ def _packed(
     return emit.store.get(key, lambda: packing.conv_weights(kind, filters()))
 
 
-def _steps(
+def conv_steps(
     site: Site,
     conv: Conv,
     operands: Operands,
