@@ -71,6 +71,25 @@ def test_rows_that_are_padded(kind: str, slot: bool, rng) -> None:
     np.testing.assert_array_equal(memory.others(result, 2 * lanes), others)
 
 
+@pytest.mark.parametrize("poke", [np.nan, np.inf])
+def test_what_is_not_finite_stays_in_its_row_and_column(poke: float, rng) -> None:
+    """Tails read the first element of each matrix."""
+    types = TensorType(("N", 3, 5)), TensorType(("N", 5, 3))
+    (out,) = MatMul().infer(*types)
+    for which in (0, 1):
+        given = emit(1)
+        memory = Memory(given)
+        views = [memory.view(PLAIN, t) for t in (*types, out)]
+        arrays = [coarse(rng, t.extents(1)) for t in types]
+        arrays[which][0, 0, 0] = poke
+        for view, array in zip(views, arrays, strict=False):
+            memory.put(view, array)
+        memory.run(matmul.MatMul().steps(site(MatMul(), *types), tuple(views[:2]), (views[2],), given))
+        with np.errstate(invalid="ignore"):
+            want = arrays[0] @ arrays[1]
+        np.testing.assert_allclose(memory.get(views[2], out.extents(1)), want, rtol=1e-5)
+
+
 @pytest.mark.parametrize("each", [1, 2, 4, 8])
 def test_every_tile(each: int, rng, monkeypatch) -> None:
     monkeypatch.setattr(matmul, "_time", lambda pairs, wide, n, target: abs(n - each))

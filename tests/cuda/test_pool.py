@@ -102,20 +102,6 @@ def test_few_large_planes_are_shared_by_several_blocks(op: Op, kind: str, rng) -
     np.testing.assert_array_equal(memory.pads(result, result.pitch), 0)
 
 
-def test_equal_points_of_a_large_plane(rng) -> None:
-    """All rounding errors then point the same way: short runs keep them small."""
-    type_ = TensorType(("N", 1, 50, 60))
-    given = emit(1)
-    memory = Memory(given)
-    op = GlobalAvgPool()
-    (out,) = op.infer(type_)
-    source, result = memory.view(nhwc(type_), type_), memory.view(nhwc(out), out)
-    x = np.full(type_.extents(1), 1 / 3, np.float32)
-    memory.put(source, x)
-    memory.run(record(op).steps(site(op, type_), (source,), (result,), given))
-    assert reference.excess(op, [x], memory.get(result, out.extents(1)).astype(np.float32)) <= 1
-
-
 def test_what_is_no_pool_is_refused() -> None:
     type_, options = TensorType(("N", 4, 4, 4)), CompileOptions()
     pools = (WindowPool(), GlobalPool())

@@ -17,10 +17,15 @@ from nbcnn import reference
 from nbcnn.ir import Op, TensorType
 from nbcnn.kernels.base import PLAIN, nhwc
 from nbcnn.kernels.cuda.reduce import HOW, Reduce
+from nbcnn.kernels.cuda.reduction import Reduction, team_of
+from nbcnn.kernels.orders import Axis
 from nbcnn.ops import reduce
 from nbcnn.ops.activation import Relu
 from nbcnn.ops.lp_pool import GlobalLpPool
 from nbcnn.options import CompileOptions
+
+CHAINS = 4
+"""Sums of a thread (``simt/reduce.py``)."""
 
 OPS = {op.name: op for op in vars(reduce).values() if getattr(op, "name", None) in HOW}
 AXES = [c for n in (1, 2, 3) for c in combinations((1, 2, 3), n)]
@@ -86,6 +91,21 @@ def test_few_results_of_many_elements_are_shared_by_several_blocks(name: str, rn
     x = rng.uniform(0.5, 2, type_.extents(1)).astype(np.float32)
     for axes, layout in (((1, 2, 3), PLAIN), ((2, 3), PLAIN), ((2, 3), nhwc(type_))):
         assert holds(op(axes), type_, layout, x, "f16", multiprocessors=4) == 2
+
+
+def test_long_sums_are_sums_of_short_ones() -> None:
+    """All rounding errors of equal terms point the same way."""
+    count, given = 30_000, emit(1)
+    memory, type_ = Memory(given), TensorType(("N", count))
+    source, result = memory.view(PLAIN, type_), memory.view(PLAIN, TensorType(("N", 1)))
+    memory.put(source, np.full((1, count), 0.1, np.float32))
+    axes = ([Axis(1, 1, 1)], 1, [Axis(count, 1, 0)], False)
+    sums = Reduction(("f32", "f32"), (source.address, result.address), HOW["reduce_sum"], 1.0, *axes)
+    team = team_of(count, False, given.target)
+    memory.run([sums.step(site(Relu(), type_), given.target, 0)])
+    terms = count / (team * CHAINS)  # of one chain, 64 at a time
+    exact = count * float(np.float32(0.1))
+    assert abs(memory.get(result, (1, 1)) - exact) <= (64 + terms / 64 + 8) * 2.0**-24 * exact
 
 
 def test_in_a_graph_with_scratch(rng) -> None:
