@@ -37,8 +37,8 @@ CLOSE = {"float16": 0.01, "bfloat16": 0.06, "tf32": 0.01, "3xtf32": 1e-5}
 
 NETWORKS = ["lenet5", "digits", "cifar_cnn"]
 QUICK = [
-    *("lenet5 float16 8.0", "lenet5 bfloat16 9.0", "lenet5 tf32 8.0", "lenet5 3xtf32 9.0"),
-    *("digits float16 9.0", "digits tf32 9.0", "digits 3xtf32 8.0", "cifar_cnn float16 9.0"),
+    *("lenet5 float16 8.0", "digits bfloat16 9.0", "digits tf32 8.0", "digits 3xtf32 9.0"),
+    "cifar_cnn float16 9.0",
 ]
 
 
@@ -82,14 +82,14 @@ def preferring(wanted: Callable[[choose.Tile], bool]) -> Callable[..., float]:
     return lambda tile, conv, target: tile.config.bm * tile.config.bn * (1 if wanted(tile) else 1e6)
 
 
-@pytest.mark.parametrize("precision", CLOSE)
+@pytest.mark.parametrize("precision", ["float16", "3xtf32"])
 def test_wgmma(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "seconds", preferring(lambda t: isinstance(t.config, ConvWgmma)))
     names = check("digits", precision, (9, 0), batch=3)
     assert sum("wgmma" in name for name in names) == 3, names
 
 
-@pytest.mark.parametrize("precision", CLOSE)
+@pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
 def test_split_sums(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choose, "seconds", preferring(lambda t: t.splits > 1))
     names = check("digits", precision, (8, 0))
