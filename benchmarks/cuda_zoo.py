@@ -16,8 +16,9 @@ from pathlib import Path
 
 import nbcnn
 from nbcnn import resources
-from nbcnn.kernels.base import DeviceStep, Emit, PythonStep, Store
+from nbcnn.kernels.base import Emit, Store
 from nbcnn.kernels.cuda import backend
+from nbcnn.kernels.steps import DeviceStep, PythonStep
 from nbcnn.lower.device_build import choose
 from nbcnn.lower.layout import lay_out
 from nbcnn.options import PRECISIONS, CompileOptions

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nbcnn.kernels.base import PLAIN, AnyTarget, Kernel, Layout, Site, View, nhwc
+from nbcnn.kernels.base import AnyTarget, Kernel, Site
+from nbcnn.kernels.layouts import PLAIN, Layout, View, nhwc
 from nbcnn.kernels.orders import Loops, reduced_loops
 from nbcnn.options import CompileOptions
 

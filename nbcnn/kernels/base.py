@@ -7,8 +7,7 @@ writes, and finally emits steps: a compiled function and its argument block.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -18,18 +17,14 @@ from nbcnn.ir.graph import Node
 from nbcnn.ir.op import Op
 from nbcnn.ir.types import TensorType
 from nbcnn.ir.weight import Weight
+from nbcnn.kernels.layouts import Buffer, Layout, View, aligned, nhwc
 from nbcnn.kernels.rows import Walk
+from nbcnn.kernels.steps import AnyStep, DeviceStep, PythonStep, Step, Way, first_way
 from nbcnn.options import CompileOptions
-from nbcnn.runtime.codecache import KernelSpec
-from nbcnn.runtime.cuda.cubin import Config
-from nbcnn.runtime.cuda.maps import Im2col, Tiled
 from nbcnn.target import CudaTarget, Target
 
 AnyTarget = TypeVar("AnyTarget", bound=Target | CudaTarget)
 """`Target` for the CPU's kernels, `CudaTarget` for a GPU's."""
-
-F32 = 4
-"""Bytes of a float32."""
 
 
 @dataclass(frozen=True)
@@ -75,192 +70,6 @@ class Site:
         return dict(self.weights)[formal]
 
 
-# -- memory ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a value lies in memory.
-
-    ``plain``: its logical shape, contiguous. ``nhwc``: pixels of channels padded to whole vectors;
-    ``image`` is (C, H, W), also for a flattened value that still lies as its image did.
-    ``halo``: pixels of exactly C channels inside a border of zeros, ``pads`` (top, left, bottom,
-    right) wide: what first layers read. ``planes``: whole channels one after the other, each begins
-    at a whole vector: what sparse filters read. ``pixels4``: pixels of 4 channels: what first
-    layers read on a GPU.
-    """
-
-    kind: str
-    image: tuple[int, int, int] | None = None
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-
-    def __str__(self) -> str:
-        return self.kind
-
-
-PLAIN = Layout("plain")
-
-
-def nhwc(type_: TensorType) -> Layout:
-    """The ordinary layout of a value: NHWC for images, rows for [N, F], plain for the rest.
-
-    A signal [N, C, L] lies as an image of one row, a volume [N, C, D, H, W] as its planes, one below
-    the other.
-    """
-    extents = [d for d in type_.shape[1:] if not isinstance(d, str)]
-    if not 2 <= type_.rank <= 5 or len(extents) < type_.rank - 1:
-        return PLAIN
-    channels, *rows, width = extents if type_.rank > 2 else (*extents, 1)
-    return Layout("nhwc", (channels, math.prod(rows), width))
-
-
-def planes(type_: TensorType) -> Layout:
-    """The layout of an image, or of rows [N, F], as whole channels; plain for the rest."""
-    return Layout("planes", image) if (image := nhwc(type_).image) else PLAIN
-
-
-@dataclass(eq=False)
-class Buffer:
-    """A stretch of memory: in the ``arena``, the caller's (``input``, ``output``) or a ``constant``.
-
-    ``name`` is the value it holds, or the public name of the caller's array; ``purpose`` tells
-    values from conversions of them in the memory report.
-    """
-
-    name: str
-    nbytes: int
-    place: str = "arena"
-    purpose: str = "value"
-    array: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class View:
-    """A value, or a conversion of it, in a buffer; strides in elements of ``size`` bytes.
-
-    ``pitch`` is the distance of two pixels (of two channels in ``planes``), ``image_stride`` of two
-    images; both may exceed what the value itself needs when it lies in a slot of a wider buffer
-    (concatenation).
-    """
-
-    buffer: Buffer
-    layout: Layout
-    pitch: int
-    image_stride: int
-    offset: int = 0
-    size: int = F32
-
-    @property
-    def address(self) -> Address:
-        return Address(self.buffer, self.offset * self.size)
-
-
-# -- steps -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Address:
-    """An argument: ``offset`` bytes into a buffer."""
-
-    buffer: Buffer
-    offset: int = 0
-
-
-@dataclass(frozen=True)
-class Float:
-    """An argument: a float32."""
-
-    value: float
-
-
-Arg = int | Float | Address | np.ndarray
-"""What a slot of an argument block may hold; an array stands for the address of its data."""
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One call of a compiled kernel; ``args`` fill its argument block.
-
-    ``overread`` is how many bytes past the buffer of its first argument the kernel may read (and not
-    use); ``conversion`` marks a step that moves a value into another layout rather than computing the site.
-    """
-
-    site: str
-    kernel: KernelSpec
-    args: tuple[Arg, ...]
-    macs: int = 0
-    nbytes: int = 0
-    overread: int = 0
-    conversion: bool = False
-
-
-DeviceArg = int | float | Address | np.ndarray | Tiled | Im2col
-"""What a GPU's kernel may be given; a tensor map has an `Address` or an array for its address."""
-
-
-@dataclass(frozen=True, eq=False)
-class DeviceStep:
-    """One launch of a GPU's kernel; ``args`` in the order of ``kernel.params``; the rest as in `Step`.
-
-    An address or array for an array parameter stands for all that follows it in its buffer.
-    """
-
-    site: str
-    kernel: Config
-    grid: tuple[int, int, int]
-    args: tuple[DeviceArg, ...]
-    macs: int = 0
-    nbytes: int = 0
-    conversion: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class PythonStep:
-    """One call of a Python function on plain arrays: the fallback to an operator's reference.
-
-    ``conversion`` marks a step that moves a value, as in `Step`.
-    """
-
-    site: str
-    function: Callable[..., tuple[np.ndarray, ...]]
-    inputs: tuple[tuple[View, TensorType], ...]
-    constants: tuple[np.ndarray, ...]
-    outputs: tuple[tuple[View, TensorType], ...]
-    conversion: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """Steps that one part of a team does by itself, in order, for each of the images [first, last)."""
-
-    steps: tuple[Step, ...]
-    first: int
-    last: int
-
-
-@dataclass(frozen=True, eq=False)
-class StripStep:
-    """Steps of several sites in turn, a strip of rows at a time: what lies between them stays in cache.
-
-    ``runs[p]`` is what part p does. The steps are those for image 0; an address in a buffer of ``strides``
-    moves by so many bytes from image to image. ``rows`` is the height of a strip of the last site's result.
-    """
-
-    sites: tuple[str, ...]
-    kernel: KernelSpec
-    runs: tuple[tuple[Run, ...], ...]
-    strides: Mapping[Buffer, int]
-    rows: int
-
-    @property
-    def steps(self) -> Iterator[Step]:
-        """All steps, of all parts."""
-        return (step for runs in self.runs for run in runs for step in run.steps)
-
-
-AnyStep = Step | PythonStep | StripStep | DeviceStep
-
-
 @dataclass
 class Store:
     """Packed weights and tables, made once per key and shared by every plan of a program."""
@@ -276,15 +85,6 @@ class Store:
     def nbytes(self, kind: str) -> int:
         """Bytes held under keys that begin with ``kind``."""
         return sum(a.nbytes for k, a in self.arrays.items() if isinstance(k, tuple) and k[0] == kind)
-
-
-Way = Callable[[], "Sequence[DeviceStep]"]
-"""One of several ways to compute the same thing: makes the steps."""
-
-
-def first_way(ways: Sequence[Way]) -> Sequence[DeviceStep]:
-    """The steps of the way that rules put first."""
-    return ways[0]()
 
 
 @dataclass(frozen=True)
@@ -412,26 +212,3 @@ class Rowwise(Kernel):
         the order of sums are those of the whole.
         """
         raise NotImplementedError
-
-
-def aligned(array: np.ndarray, boundary: int = 64) -> np.ndarray:
-    """A contiguous copy of ``array`` (or itself) that begins at a multiple of ``boundary`` bytes."""
-    if array.flags.c_contiguous and array.ctypes.data % boundary == 0:
-        return array
-    out = empty_aligned(array.shape, array.dtype, boundary)
-    out[...] = array
-    return out
-
-
-def empty_aligned(shape: tuple[int, ...], dtype: np.dtype | type, boundary: int = 64) -> np.ndarray:
-    """An uninitialised contiguous array that begins at a multiple of ``boundary`` bytes."""
-    dtype = np.dtype(dtype)
-    nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    raw = np.empty(nbytes + boundary, np.uint8)
-    start = -raw.ctypes.data % boundary
-    return raw[start : start + nbytes].view(dtype).reshape(shape)
-
-
-def round_up(number: int, multiple: int) -> int:
-    """The smallest multiple of ``multiple`` that is not below ``number``."""
-    return -(-number // multiple) * multiple

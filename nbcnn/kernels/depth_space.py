@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from nbcnn.kernels import orders
-from nbcnn.kernels.base import PLAIN, AnyTarget, DeviceStep, Emit, Kernel, Layout, Site, Step, View, nhwc
+from nbcnn.kernels.base import AnyTarget, Emit, Kernel, Site
+from nbcnn.kernels.layouts import PLAIN, Layout, View, nhwc
+from nbcnn.kernels.steps import DeviceStep, Step
 from nbcnn.options import CompileOptions
 
 

@@ -12,8 +12,9 @@ from nbcnn.ir.graph import Node
 from nbcnn.ir.types import TensorType
 from nbcnn.kernels import epilogue
 from nbcnn.kernels.activation_ids import BINARIES
-from nbcnn.kernels.base import PLAIN, Address, AnyTarget, Emit, Kernel, Layout, Site, View, nhwc, round_up
+from nbcnn.kernels.base import AnyTarget, Emit, Kernel, Site
 from nbcnn.kernels.epilogue import Epilogue
+from nbcnn.kernels.layouts import PLAIN, Address, Layout, View, nhwc, round_up
 from nbcnn.options import CompileOptions
 
 LOOPS = 4

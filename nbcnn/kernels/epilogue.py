@@ -9,7 +9,9 @@ from typing import Any
 from nbcnn.ir.graph import Node
 from nbcnn.ir.op import Op
 from nbcnn.kernels.activation_ids import ACTIVATIONS
-from nbcnn.kernels.base import Float, Site, View
+from nbcnn.kernels.base import Site
+from nbcnn.kernels.layouts import View
+from nbcnn.kernels.steps import Float
 
 NONE, BEFORE, AFTER = 0, 1, 2
 """Where a residual is added: nowhere, before the activation, after it."""

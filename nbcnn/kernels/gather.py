@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nbcnn.kernels.base import PLAIN, AnyTarget, Emit, Kernel, Layout, PythonStep, Site, View
+from nbcnn.kernels.base import AnyTarget, Emit, Kernel, Site
+from nbcnn.kernels.layouts import PLAIN, Layout, View
+from nbcnn.kernels.steps import PythonStep
 from nbcnn.ops.gather import inside
 from nbcnn.options import CompileOptions
 

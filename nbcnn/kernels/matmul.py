@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import PLAIN, AnyTarget, Kernel, Layout, Site, View, nhwc
+from nbcnn.kernels.base import AnyTarget, Kernel, Site
+from nbcnn.kernels.layouts import PLAIN, Layout, View, nhwc
 from nbcnn.options import CompileOptions
 
 

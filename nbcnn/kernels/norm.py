@@ -9,7 +9,8 @@ import numpy as np
 from nbcnn.ir.graph import Node
 from nbcnn.ir.weight import Weight
 from nbcnn.kernels import epilogue
-from nbcnn.kernels.base import PLAIN, AnyTarget, Emit, Kernel, Layout, Site, Store, View, nhwc, round_up
+from nbcnn.kernels.base import AnyTarget, Emit, Kernel, Site, Store
+from nbcnn.kernels.layouts import PLAIN, Layout, View, nhwc, round_up
 from nbcnn.ops.group_norm import GroupNorm, InstanceNorm
 from nbcnn.ops.layer_norm import LayerNorm, RmsNorm
 from nbcnn.ops.lrn import Lrn

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import PLAIN, Buffer, Layout, View, nhwc
+from nbcnn.kernels.layouts import PLAIN, Buffer, Layout, View, nhwc
 
 Strides = list[tuple[int, int]]
 """(extent, stride) in logical order, slowest first; strides in elements."""

@@ -5,20 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from nbcnn.kernels import orders
-from nbcnn.kernels.base import (
-    PLAIN,
-    AnyTarget,
-    Buffer,
-    DeviceStep,
-    Emit,
-    Kernel,
-    Layout,
-    Site,
-    Step,
-    View,
-    nhwc,
-)
+from nbcnn.kernels.base import AnyTarget, Emit, Kernel, Site
+from nbcnn.kernels.layouts import PLAIN, Buffer, Layout, View, nhwc
 from nbcnn.kernels.orders import Axis
+from nbcnn.kernels.steps import DeviceStep, Step
 from nbcnn.kernels.taps import Taps
 from nbcnn.ops.pad import Pad as Op
 from nbcnn.options import CompileOptions

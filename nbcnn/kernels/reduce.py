@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from nbcnn.kernels import orders
-from nbcnn.kernels.base import PLAIN, AnyTarget, Kernel, Layout, Site, View
+from nbcnn.kernels.base import AnyTarget, Kernel, Site
+from nbcnn.kernels.layouts import PLAIN, Layout, View
 from nbcnn.kernels.orders import Loops, reduced_loops
 from nbcnn.options import CompileOptions
 

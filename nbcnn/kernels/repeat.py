@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from nbcnn.kernels import orders
-from nbcnn.kernels.base import AnyTarget, DeviceStep, Emit, Kernel, Layout, Site, Step, View
+from nbcnn.kernels.base import AnyTarget, Emit, Kernel, Site
+from nbcnn.kernels.layouts import Layout, View
+from nbcnn.kernels.steps import DeviceStep, Step
 from nbcnn.options import CompileOptions
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from nbcnn.kernels.base import AnyTarget, Kernel, Site, View, nhwc
+from nbcnn.kernels.base import AnyTarget, Kernel, Site
+from nbcnn.kernels.layouts import View, nhwc
 from nbcnn.kernels.taps import Taps
 from nbcnn.ops.resize import Resize as Op
 from nbcnn.options import CompileOptions

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nbcnn.kernels.base import PLAIN, AnyTarget, Emit, Kernel, Layout, Site, View, nhwc
+from nbcnn.kernels.base import AnyTarget, Emit, Kernel, Site
+from nbcnn.kernels.layouts import PLAIN, Layout, View, nhwc
 from nbcnn.options import CompileOptions
 
 

@@ -7,20 +7,10 @@ networks that were written for the other order pay nothing for it.
 from __future__ import annotations
 
 from nbcnn.kernels import orders
-from nbcnn.kernels.base import (
-    PLAIN,
-    AnyTarget,
-    DeviceStep,
-    Emit,
-    Kernel,
-    Layout,
-    Site,
-    Step,
-    View,
-    nhwc,
-    round_up,
-)
+from nbcnn.kernels.base import AnyTarget, Emit, Kernel, Site
+from nbcnn.kernels.layouts import PLAIN, Layout, View, nhwc, round_up
 from nbcnn.kernels.orders import Axis
+from nbcnn.kernels.steps import DeviceStep, Step
 from nbcnn.options import CompileOptions
 
 

@@ -9,7 +9,9 @@ from typing import ClassVar
 
 from nbcnn.ir.types import TensorType
 from nbcnn.kernels import orders
-from nbcnn.kernels.base import AnyTarget, DeviceStep, Emit, Kernel, Layout, Site, Step, View, nhwc
+from nbcnn.kernels.base import AnyTarget, Emit, Kernel, Site
+from nbcnn.kernels.layouts import Layout, View, nhwc
+from nbcnn.kernels.steps import DeviceStep, Step
 from nbcnn.options import CompileOptions
 
 

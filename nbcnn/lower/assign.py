@@ -13,8 +13,9 @@ from collections.abc import Callable, Hashable
 
 import networkx as nx
 
-from nbcnn.kernels.base import PLAIN, Layout, Site
+from nbcnn.kernels.base import Site
 from nbcnn.kernels.cpu.estimates import CALL
+from nbcnn.kernels.layouts import PLAIN, Layout
 from nbcnn.lower.select import Choice, Contest, Offer, of_channels
 
 CONVERTED = 25e9

@@ -14,8 +14,10 @@ from collections.abc import Callable
 import numpy as np
 
 from nbcnn.ir.types import BATCH, TensorType
-from nbcnn.kernels.base import Emit, Step, Store, nhwc, planes
+from nbcnn.kernels.base import Emit, Store
 from nbcnn.kernels.cpu import backend, convert
+from nbcnn.kernels.layouts import nhwc, planes
+from nbcnn.kernels.steps import Step
 from nbcnn.lower.assign import estimated
 from nbcnn.lower.select import Contest, of_channels
 from nbcnn.lower.stopwatch import timed_steps, view

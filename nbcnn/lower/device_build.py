@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nbcnn.ir.graph import Graph
-from nbcnn.kernels.base import DeviceStep, Emit, Store, Way, first_way
+from nbcnn.kernels.base import Emit, Store
 from nbcnn.kernels.cuda import backend, kernels, tiles
+from nbcnn.kernels.steps import DeviceStep, Way, first_way
 from nbcnn.lower import assign
 from nbcnn.lower.build import check_bound, planned_sizes, warn_of_references
 from nbcnn.lower.device_model import DeviceModel

@@ -9,8 +9,8 @@ import numpy as np
 
 from nbcnn.errors import InputError
 from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import PLAIN, View
 from nbcnn.kernels.cuda.packing import from_kind
+from nbcnn.kernels.layouts import PLAIN, View
 from nbcnn.lower.model import Model
 from nbcnn.runtime.cuda.arrays import borrow
 from nbcnn.runtime.cuda.program import DeviceContext, DeviceProgram, Place

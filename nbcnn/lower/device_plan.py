@@ -10,7 +10,9 @@ import numpy as np
 
 from nbcnn.ir.graph import Graph
 from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import Address, Buffer, DeviceStep, Emit, PythonStep, View
+from nbcnn.kernels.base import Emit
+from nbcnn.kernels.layouts import Address, Buffer, View
+from nbcnn.kernels.steps import DeviceStep, PythonStep
 from nbcnn.lower.plan import arrange
 from nbcnn.lower.select import Choice
 from nbcnn.runtime.cuda.launcher import Launcher, Span

@@ -13,19 +13,9 @@ from dataclasses import dataclass, field, replace
 from nbcnn.errors import NbcnnError
 from nbcnn.ir.graph import Graph
 from nbcnn.ir.types import BATCH, TensorType
-from nbcnn.kernels.base import (
-    PLAIN,
-    AnyStep,
-    Buffer,
-    Emit,
-    Kernel,
-    Layout,
-    PythonStep,
-    Site,
-    View,
-    nhwc,
-    round_up,
-)
+from nbcnn.kernels.base import Emit, Kernel, Site
+from nbcnn.kernels.layouts import PLAIN, Buffer, Layout, View, nhwc, round_up
+from nbcnn.kernels.steps import AnyStep, PythonStep
 from nbcnn.lower import strips
 from nbcnn.lower.select import REFERENCE, Choice
 from nbcnn.lower.strip_steps import strip_step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 
-from nbcnn.kernels.base import Buffer, round_up
+from nbcnn.kernels.layouts import Buffer, round_up
 
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector."""

@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 from nbcnn.errors import InputError, OptionError, nearest
 from nbcnn.ir.graph import Graph
 from nbcnn.ir.types import BATCH, TensorType
-from nbcnn.kernels.base import View
+from nbcnn.kernels.layouts import View
 from nbcnn.lower.plan import Lowered, Memory
 from nbcnn.lower.rows import rows_of, shares
 from nbcnn.lower.select import REFERENCE, Candidate, Choice

@@ -10,20 +10,9 @@ import numpy as np
 
 from nbcnn.ir.graph import Graph
 from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import (
-    Address,
-    AnyStep,
-    Arg,
-    Buffer,
-    DeviceStep,
-    Emit,
-    Float,
-    PythonStep,
-    Step,
-    StripStep,
-    View,
-    round_up,
-)
+from nbcnn.kernels.base import Emit
+from nbcnn.kernels.layouts import Address, Buffer, View, round_up
+from nbcnn.kernels.steps import AnyStep, Arg, DeviceStep, Float, PythonStep, Step, StripStep
 from nbcnn.lower import memory, strip_steps
 from nbcnn.lower.layout import lay_out, values_of
 from nbcnn.lower.select import Choice

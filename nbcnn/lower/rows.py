@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nbcnn.kernels.base import AnyStep, DeviceStep, PythonStep, Step, StripStep
+from nbcnn.kernels.steps import AnyStep, DeviceStep, PythonStep, Step, StripStep
 from nbcnn.runtime import driver
 from nbcnn.runtime.program import ROW, Context
 

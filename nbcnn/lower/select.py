@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from nbcnn.ir.graph import Graph, Node
 from nbcnn.ir.types import BATCH, Dim
-from nbcnn.kernels.base import PLAIN, Emit, Kernel, Layout, Site, Step, View
+from nbcnn.kernels.base import Emit, Kernel, Site
+from nbcnn.kernels.layouts import PLAIN, Layout, View
+from nbcnn.kernels.steps import Step
 from nbcnn.ops.fused import Fused
 from nbcnn.options import CompileOptions
 from nbcnn.target import CudaTarget, Target

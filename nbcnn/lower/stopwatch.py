@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import Address, Buffer, Emit, Kernel, Layout, Site, Step, View, round_up
+from nbcnn.kernels.base import Emit, Kernel, Site
 from nbcnn.kernels.cpu import convert
+from nbcnn.kernels.layouts import Address, Buffer, Layout, View, round_up
+from nbcnn.kernels.steps import Step
 from nbcnn.lower import memory
 from nbcnn.lower.plan import encode
 from nbcnn.runtime import codecache, driver

@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nbcnn.kernels.base import (
-    F32,
-    Buffer,
-    Emit,
-    Rowwise,
-    Run,
-    Step,
-    StripStep,
-    View,
-    nhwc,
-)
+from nbcnn.kernels.base import Emit, Rowwise
 from nbcnn.kernels.cpu import convert
+from nbcnn.kernels.layouts import F32, Buffer, View, nhwc
+from nbcnn.kernels.steps import Run, Step, StripStep
 from nbcnn.lower.schedule import Compute, Move, schedule
 from nbcnn.lower.select import Choice
 from nbcnn.lower.strips import Chain, shares

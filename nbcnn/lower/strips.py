@@ -19,9 +19,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nbcnn.ir.graph import Graph
-from nbcnn.kernels.base import Emit, Rowwise, nhwc
+from nbcnn.kernels.base import Emit, Rowwise
 from nbcnn.kernels.cpu import estimates
 from nbcnn.kernels.cpu.product import WEIGHT_BYTES
+from nbcnn.kernels.layouts import nhwc
 from nbcnn.kernels.rows import Walk
 from nbcnn.lower.schedule import Compute, rooms_of, schedule
 from nbcnn.lower.select import Choice

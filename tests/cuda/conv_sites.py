@@ -9,8 +9,9 @@ from run_steps import Memory, emit
 
 from nbcnn import reference
 from nbcnn.ir import Node, Op, TensorType, Weight
-from nbcnn.kernels.base import Kernel, Layout, Site, nhwc
+from nbcnn.kernels.base import Kernel, Site
 from nbcnn.kernels.cuda.packing import to_kind
+from nbcnn.kernels.layouts import Layout, nhwc
 from nbcnn.ops.arithmetic import Add
 from nbcnn.ops.fused import Body, Fused
 from nbcnn.options import CompileOptions

@@ -13,7 +13,8 @@ from run_steps import Memory, emit
 from strategies import Builder
 
 from nbcnn.ir import Graph, Op, TensorType
-from nbcnn.kernels.base import PLAIN, Kernel, Site, View, nhwc
+from nbcnn.kernels.base import Kernel, Site
+from nbcnn.kernels.layouts import PLAIN, View, nhwc
 from nbcnn.lower.device_build import compile_graph
 from nbcnn.ops.batch_norm import BatchNorm
 from nbcnn.options import CompileOptions

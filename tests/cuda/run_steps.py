@@ -8,9 +8,11 @@ import numpy as np
 from launch_plain import device, target
 
 from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import PLAIN, Address, AnyStep, Buffer, DeviceStep, Emit, Layout, Store, View
+from nbcnn.kernels.base import Emit, Store
 from nbcnn.kernels.cuda import backend
 from nbcnn.kernels.cuda.packing import from_kind, to_kind
+from nbcnn.kernels.layouts import PLAIN, Address, Buffer, Layout, View
+from nbcnn.kernels.steps import AnyStep, DeviceStep
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.cuda.launcher import Launch, Span
 from nbcnn.target import CudaTarget

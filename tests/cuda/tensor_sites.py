@@ -11,22 +11,12 @@ from run_steps import Memory
 from tensor_bounds import excess
 
 from nbcnn.ir import Node, Op, TensorType, Weight
-from nbcnn.kernels.base import (
-    Address,
-    Buffer,
-    DeviceStep,
-    Emit,
-    Kernel,
-    Layout,
-    Site,
-    Store,
-    View,
-    first_way,
-    nhwc,
-)
+from nbcnn.kernels.base import Emit, Kernel, Site, Store
 from nbcnn.kernels.cuda import backend
 from nbcnn.kernels.cuda.packing import to_kind
 from nbcnn.kernels.cuda.tiles import Pick, placed
+from nbcnn.kernels.layouts import Address, Buffer, Layout, View, nhwc
+from nbcnn.kernels.steps import DeviceStep, first_way
 from nbcnn.lower.device_build import target_of
 from nbcnn.ops.arithmetic import Add
 from nbcnn.ops.fused import Body, Fused

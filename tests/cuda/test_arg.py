@@ -9,8 +9,8 @@ from one_operator import site
 from run_steps import Memory, emit
 
 from nbcnn.ir import TensorType
-from nbcnn.kernels.base import PLAIN, Buffer, View, nhwc
 from nbcnn.kernels.cuda.arg import ArgExtremum
+from nbcnn.kernels.layouts import PLAIN, Buffer, View, nhwc
 from nbcnn.ops.activation import Relu
 from nbcnn.ops.rank import ArgMax, ArgMin
 from nbcnn.options import CompileOptions

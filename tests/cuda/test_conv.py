@@ -7,9 +7,9 @@ from conv_sites import excess, site_of
 from launch_plain import KINDS
 
 from nbcnn.ir import TensorType
-from nbcnn.kernels.base import Layout, nhwc
 from nbcnn.kernels.cuda.simt_conv import SimtConv, SimtDense
 from nbcnn.kernels.cuda.simt_tiles import SMALL, TILES
+from nbcnn.kernels.layouts import Layout, nhwc
 from nbcnn.ops.activation import Relu, Sigmoid, Silu
 from nbcnn.ops.conv1d import Conv1d
 from nbcnn.ops.conv2d import Conv2d

@@ -8,10 +8,11 @@ from launch_plain import target
 from run_steps import POISON, Memory, emit
 
 from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import PLAIN, Buffer, DeviceStep, Layout, View, nhwc
 from nbcnn.kernels.cuda import moves
 from nbcnn.kernels.cuda.packing import from_kind, to_kind
+from nbcnn.kernels.layouts import PLAIN, Buffer, Layout, View, nhwc
 from nbcnn.kernels.orders import Axis
+from nbcnn.kernels.steps import DeviceStep
 
 KINDS = ("f32", "f16", "bf16")
 SHAPES = [(3, 5, 7), (21, 3, 5), (16, 2, 2), (1, 4, 3), (37,), (8,), (5, 9), (4, 2, 3, 2)]

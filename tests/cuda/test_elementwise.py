@@ -14,8 +14,8 @@ from nbcnn import ops, reference
 from nbcnn.errors import NbcnnError
 from nbcnn.ir import TensorType
 from nbcnn.kernels.activation_ids import BINARIES
-from nbcnn.kernels.base import PLAIN, nhwc
 from nbcnn.kernels.cuda.elementwise import Affine, Binary, Rows, Unary
+from nbcnn.kernels.layouts import PLAIN, nhwc
 from nbcnn.lower.device_build import compile_graph
 from nbcnn.ops.activation import Gelu, Relu, Silu
 from nbcnn.ops.arithmetic import Add, Div, Mul

@@ -13,8 +13,8 @@ from run_steps import Memory, emit
 
 from nbcnn import reference
 from nbcnn.ir import TensorType
-from nbcnn.kernels.base import PLAIN, nhwc
 from nbcnn.kernels.cuda import matmul
+from nbcnn.kernels.layouts import PLAIN, nhwc
 from nbcnn.kernels.matmul import Pairs
 from nbcnn.ops.activation import Relu
 from nbcnn.ops.matmul import MatMul

@@ -10,12 +10,13 @@ from strategies import Builder
 
 from nbcnn.ir import Op
 from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import PLAIN, Kernel, nhwc
+from nbcnn.kernels.base import Kernel
 from nbcnn.kernels.cuda import moves
 from nbcnn.kernels.cuda.depth_space import DepthSpace
 from nbcnn.kernels.cuda.packing import from_kind, to_kind
 from nbcnn.kernels.cuda.repeat import Repeat
 from nbcnn.kernels.cuda.transpose import Transpose as TransposeRecord
+from nbcnn.kernels.layouts import PLAIN, nhwc
 from nbcnn.kernels.orders import Axis
 from nbcnn.ops.blocks import DepthToSpace, SpaceToDepth
 from nbcnn.ops.repeat import Expand, Tile

@@ -12,9 +12,9 @@ from strategies import Builder
 import nbcnn
 from nbcnn import reference
 from nbcnn.ir import Op, TensorType
-from nbcnn.kernels.base import PLAIN, Address, nhwc
 from nbcnn.kernels.cuda import norm
 from nbcnn.kernels.cuda.norm import LocalResponse, PlaneNorm, RowNorm
+from nbcnn.kernels.layouts import PLAIN, Address, nhwc
 from nbcnn.ops.activation import Relu, Silu
 from nbcnn.ops.group_norm import GroupNorm, InstanceNorm
 from nbcnn.ops.layer_norm import LayerNorm, RmsNorm

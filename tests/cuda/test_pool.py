@@ -12,8 +12,8 @@ from run_steps import Memory, emit
 
 from nbcnn import reference
 from nbcnn.ir import Op, TensorType
-from nbcnn.kernels.base import nhwc
 from nbcnn.kernels.cuda.pool import GlobalPool, WindowPool
+from nbcnn.kernels.layouts import nhwc
 from nbcnn.ops.activation import Relu
 from nbcnn.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from nbcnn.options import CompileOptions

@@ -15,9 +15,9 @@ from strategies import Builder
 
 from nbcnn import reference
 from nbcnn.ir import Op, TensorType
-from nbcnn.kernels.base import PLAIN, nhwc
 from nbcnn.kernels.cuda.reduce import HOW, Reduce
 from nbcnn.kernels.cuda.reduction import Reduction, team_of
+from nbcnn.kernels.layouts import PLAIN, nhwc
 from nbcnn.kernels.orders import Axis
 from nbcnn.ops import reduce
 from nbcnn.ops.activation import Relu

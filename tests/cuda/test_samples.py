@@ -13,8 +13,8 @@ from single_node import graph_of, served
 
 from nbcnn import ops, reference
 from nbcnn.ir import Sample
-from nbcnn.kernels.base import PLAIN
 from nbcnn.kernels.cuda.packing import from_kind, to_kind
+from nbcnn.kernels.layouts import PLAIN
 from nbcnn.lower.device_build import compile_graph
 from nbcnn.options import CompileOptions
 from nbcnn.target import STORED as KINDS

@@ -10,8 +10,8 @@ from run_steps import Memory, emit
 
 from nbcnn import reference
 from nbcnn.ir import Op, TensorType
-from nbcnn.kernels.base import PLAIN, Layout, nhwc
 from nbcnn.kernels.cuda.softmax import Softmax, group_of
+from nbcnn.kernels.layouts import PLAIN, Layout, nhwc
 from nbcnn.ops.softmax import Hardmax, LogSoftmax
 from nbcnn.ops.softmax import Softmax as SoftmaxOp
 from nbcnn.options import CompileOptions

@@ -9,12 +9,13 @@ import pytest
 from tensor_sites import check, emitter, gpu, site_of
 
 from nbcnn.ir import TensorType
-from nbcnn.kernels.base import DeviceStep, Layout, Way
 from nbcnn.kernels.cuda import choose, problem
 from nbcnn.kernels.cuda.shapes import ConvWgmma, SplitReduce
 from nbcnn.kernels.cuda.tensor_conv import TensorConv, TensorDense, TensorStem
 from nbcnn.kernels.cuda.tensor_depthwise import TensorDepthwise
 from nbcnn.kernels.cuda.tensor_transpose import TensorTranspose
+from nbcnn.kernels.layouts import Layout
+from nbcnn.kernels.steps import DeviceStep, Way
 from nbcnn.ops.activation import Elu, Relu, Sigmoid, Silu
 from nbcnn.ops.conv1d import Conv1d
 from nbcnn.ops.conv2d import Conv2d

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbcnn.ir import TensorType
-from nbcnn.kernels.base import PLAIN, Kernel, Layout, Site, nhwc, planes
+from nbcnn.kernels.base import Kernel, Site
+from nbcnn.kernels.layouts import PLAIN, Layout, nhwc, planes
 from nbcnn.lower import assign
 from nbcnn.lower.select import Choice, Contest, Offer
 from nbcnn.ops.activation import Relu

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbcnn.kernels.base import Buffer, round_up
+from nbcnn.kernels.layouts import Buffer, round_up
 from nbcnn.lower.memory import ALIGNMENT, arena_bytes, lifetimes, live_peak, place
 
 SPANS = st.lists(

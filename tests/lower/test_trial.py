@@ -19,9 +19,10 @@ from nbcnn import reference
 from nbcnn.ir import Graph, TensorType
 from nbcnn.ir.types import Dim
 from nbcnn.ir.weight import Sparsity
-from nbcnn.kernels.base import Address, Emit, Kernel, Site, Store, View
+from nbcnn.kernels.base import Emit, Kernel, Site, Store
 from nbcnn.kernels.cpu import backend, kernels, sparse
 from nbcnn.kernels.cpu.sparse import SparseConv
+from nbcnn.kernels.layouts import Address, View
 from nbcnn.lower import stopwatch, trial
 from nbcnn.lower.model import Model
 from nbcnn.lower.select import Contest, Offer, contests

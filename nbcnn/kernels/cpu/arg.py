@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 from nbcnn.kernels import arg
-from nbcnn.kernels.base import PLAIN, Emit, Site, Step, View
+from nbcnn.kernels.base import Emit, Site
+from nbcnn.kernels.layouts import PLAIN, View
 from nbcnn.kernels.orders import Axis
+from nbcnn.kernels.steps import Step
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
 

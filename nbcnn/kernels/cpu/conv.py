@@ -18,12 +18,14 @@ from dataclasses import replace
 
 from nbcnn.ir.graph import Node
 from nbcnn.kernels import epilogue
-from nbcnn.kernels.base import F32, Emit, Kernel, Layout, Rowwise, Site, Step, View, nhwc
+from nbcnn.kernels.base import Emit, Kernel, Rowwise, Site
 from nbcnn.kernels.cpu import packing
 from nbcnn.kernels.cpu.product import Extent, Filters, Product, Rows, product_step
 from nbcnn.kernels.cpu.tiles import choose_share, choose_tile
 from nbcnn.kernels.epilogue import Epilogue
+from nbcnn.kernels.layouts import F32, Layout, View, nhwc
 from nbcnn.kernels.rows import Walk
+from nbcnn.kernels.steps import Step
 from nbcnn.ops.conv import CONVS, Conv
 from nbcnn.options import CompileOptions
 from nbcnn.target import Target

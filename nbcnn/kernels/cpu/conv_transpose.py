@@ -17,11 +17,13 @@ import numpy as np
 
 from nbcnn.ir.graph import Node
 from nbcnn.kernels import epilogue
-from nbcnn.kernels.base import F32, Emit, Kernel, Site, Step, Store, View
+from nbcnn.kernels.base import Emit, Kernel, Site, Store
 from nbcnn.kernels.cpu import packing
 from nbcnn.kernels.cpu.product import MACS, Filters, Rows, product_step
 from nbcnn.kernels.cpu.tiles import choose_tile
 from nbcnn.kernels.epilogue import Epilogue
+from nbcnn.kernels.layouts import F32, View
+from nbcnn.kernels.steps import Step
 from nbcnn.ops.conv_transpose import TRANSPOSED, ConvTranspose
 from nbcnn.options import CompileOptions
 from nbcnn.target import Target

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from nbcnn.ir.types import BATCH, TensorType
-from nbcnn.kernels.base import F32, PLAIN, Arg, Buffer, Emit, Layout, PythonStep, Step, View, round_up
+from nbcnn.kernels.base import Emit
+from nbcnn.kernels.layouts import F32, PLAIN, Buffer, Layout, View, round_up
+from nbcnn.kernels.steps import Arg, PythonStep, Step
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
 

@@ -9,10 +9,12 @@ import numpy as np
 
 from nbcnn.ir.weight import Weight
 from nbcnn.kernels import epilogue
-from nbcnn.kernels.base import F32, Emit, Kernel, Rowwise, Site, Step, Store, View, round_up
+from nbcnn.kernels.base import Emit, Kernel, Rowwise, Site, Store
 from nbcnn.kernels.cpu import estimates, packing
 from nbcnn.kernels.cpu.conv import convolution, matched, rows_of
+from nbcnn.kernels.layouts import F32, View, round_up
 from nbcnn.kernels.rows import Walk
+from nbcnn.kernels.steps import Step
 from nbcnn.ops.conv import Conv
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec

@@ -5,9 +5,11 @@ from __future__ import annotations
 from nbcnn.ir.types import TensorType
 from nbcnn.kernels import elementwise
 from nbcnn.kernels.activation_ids import BINARIES
-from nbcnn.kernels.base import PLAIN, Emit, Site, Step, View, round_up
+from nbcnn.kernels.base import Emit, Site
 from nbcnn.kernels.cpu import estimates
 from nbcnn.kernels.elementwise import LOOPS, Loop, last_activation, nbytes
+from nbcnn.kernels.layouts import PLAIN, View, round_up
+from nbcnn.kernels.steps import Step
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
 

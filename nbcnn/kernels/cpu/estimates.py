@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import F32, nhwc, round_up
 from nbcnn.kernels.epilogue import Epilogue
+from nbcnn.kernels.layouts import F32, nhwc, round_up
 from nbcnn.target import Target
 
 CALL = 0.3e-6

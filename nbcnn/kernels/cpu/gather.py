@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from nbcnn.kernels import gather
-from nbcnn.kernels.base import Emit, PythonStep, Site, Step, View
+from nbcnn.kernels.base import Emit, Site
+from nbcnn.kernels.layouts import View
+from nbcnn.kernels.steps import PythonStep, Step
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
 

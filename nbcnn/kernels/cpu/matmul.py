@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from nbcnn.kernels import matmul
-from nbcnn.kernels.base import Arg, Emit, Site, Step, View
+from nbcnn.kernels.base import Emit, Site
+from nbcnn.kernels.layouts import View
 from nbcnn.kernels.matmul import Pairs, pitch
+from nbcnn.kernels.steps import Arg, Step
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
 

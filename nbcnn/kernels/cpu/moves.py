@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from nbcnn.kernels.base import F32, PLAIN, Address, Emit, Step, View, round_up
+from nbcnn.kernels.base import Emit
+from nbcnn.kernels.layouts import F32, PLAIN, Address, View, round_up
 from nbcnn.kernels.orders import Axis, Strides, merged
+from nbcnn.kernels.steps import Step
 from nbcnn.runtime.codecache import KernelSpec
 
 FORMS = ("rows", "fill", "strided", "transpose", "weave", "unweave")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 from nbcnn.kernels import norm
-from nbcnn.kernels.base import F32, Address, Buffer, Emit, Float, Site, Step, View, round_up
+from nbcnn.kernels.base import Emit, Site
 from nbcnn.kernels.cpu import estimates
 from nbcnn.kernels.elementwise import last_activation
+from nbcnn.kernels.layouts import F32, Address, Buffer, View, round_up
+from nbcnn.kernels.steps import Float, Step
 from nbcnn.ops.layer_norm import LayerNorm, RmsNorm
 from nbcnn.ops.lrn import Lrn
 from nbcnn.options import CompileOptions

@@ -9,7 +9,8 @@ import numpy as np
 
 from nbcnn.errors import NbcnnError
 from nbcnn.ir.weight import Weight
-from nbcnn.kernels.base import Store, empty_aligned, round_up
+from nbcnn.kernels.base import Store
+from nbcnn.kernels.layouts import empty_aligned, round_up
 
 OUTSIDE = np.iinfo(np.int32).min
 """Table entry of a row that lies in the padding: the kernel reads zeros."""

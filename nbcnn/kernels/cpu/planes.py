@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from nbcnn.kernels import epilogue
-from nbcnn.kernels.base import PLAIN, Arg, Emit, Kernel, Layout, Site, Step, View, nhwc, planes
+from nbcnn.kernels.base import Emit, Kernel, Site
 from nbcnn.kernels.cpu import estimates, packing
 from nbcnn.kernels.cpu.conv import convolution, matched
 from nbcnn.kernels.cpu.elementwise import Unary
 from nbcnn.kernels.cpu.walk import GATHER, SHIFT, Walk
 from nbcnn.kernels.epilogue import Epilogue
+from nbcnn.kernels.layouts import PLAIN, Layout, View, nhwc, planes
+from nbcnn.kernels.steps import Arg, Step
 from nbcnn.ops.pool import AvgPool, MaxPool
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec

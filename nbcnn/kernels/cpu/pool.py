@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 from nbcnn.kernels import pool
-from nbcnn.kernels.base import F32, Buffer, Emit, Rowwise, Site, Step, View, round_up
+from nbcnn.kernels.base import Emit, Rowwise, Site
 from nbcnn.kernels.cpu import estimates
+from nbcnn.kernels.layouts import F32, Buffer, View, round_up
 from nbcnn.kernels.pool import walks
 from nbcnn.kernels.rows import Walk
+from nbcnn.kernels.steps import Step
 from nbcnn.ops.pool import AvgPool, MaxPool
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target

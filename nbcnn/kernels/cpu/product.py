@@ -8,10 +8,12 @@ import numpy as np
 
 from nbcnn.ir.graph import Node
 from nbcnn.ir.weight import Weight
-from nbcnn.kernels.base import F32, Arg, Emit, Kernel, Site, Step, Store, View, round_up
+from nbcnn.kernels.base import Emit, Kernel, Site, Store
 from nbcnn.kernels.cpu import estimates, packing, tile_variants
 from nbcnn.kernels.cpu.tiles import Tile, choose_order, choose_share, choose_tile
 from nbcnn.kernels.epilogue import Epilogue
+from nbcnn.kernels.layouts import F32, View, round_up
+from nbcnn.kernels.steps import Arg, Step
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
 

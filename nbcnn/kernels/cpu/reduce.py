@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 from nbcnn.kernels import reduce
-from nbcnn.kernels.base import F32, Emit, Float, Site, Step, View, round_up
+from nbcnn.kernels.base import Emit, Site
+from nbcnn.kernels.layouts import F32, View, round_up
 from nbcnn.kernels.orders import Axis
+from nbcnn.kernels.steps import Float, Step
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target
 

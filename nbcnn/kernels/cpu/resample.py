@@ -7,7 +7,9 @@ import math
 import numpy as np
 
 from nbcnn.errors import NbcnnError
-from nbcnn.kernels.base import F32, Buffer, Emit, Float, Layout, Site, Step, Store, View, round_up
+from nbcnn.kernels.base import Emit, Site, Store
+from nbcnn.kernels.layouts import F32, Buffer, Layout, View, round_up
+from nbcnn.kernels.steps import Float, Step
 from nbcnn.kernels.taps import Taps
 from nbcnn.runtime.codecache import KernelSpec
 

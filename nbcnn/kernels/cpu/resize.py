@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from nbcnn.kernels import resize
-from nbcnn.kernels.base import Emit, Site, Step, View
+from nbcnn.kernels.base import Emit, Site
 from nbcnn.kernels.cpu.resample import resample
+from nbcnn.kernels.layouts import View
+from nbcnn.kernels.steps import Step
 from nbcnn.target import Target
 
 

@@ -10,23 +10,12 @@ import numpy as np
 
 from nbcnn.ir.weight import Weight
 from nbcnn.kernels import epilogue
-from nbcnn.kernels.base import (
-    F32,
-    Address,
-    Arg,
-    Buffer,
-    Emit,
-    Kernel,
-    Layout,
-    Site,
-    Step,
-    Store,
-    View,
-    planes,
-)
+from nbcnn.kernels.base import Emit, Kernel, Site, Store
 from nbcnn.kernels.cpu import packing
 from nbcnn.kernels.cpu.conv import convolution, matched
 from nbcnn.kernels.cpu.walk import DIRECT, SHIFT, Walk
+from nbcnn.kernels.layouts import F32, Address, Buffer, Layout, View, planes
+from nbcnn.kernels.steps import Arg, Step
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target

@@ -8,8 +8,10 @@ import numpy as np
 
 from nbcnn.ir.weight import Weight
 from nbcnn.kernels import epilogue
-from nbcnn.kernels.base import F32, Arg, Emit, Kernel, Layout, Site, Step, Store, View
+from nbcnn.kernels.base import Emit, Kernel, Site, Store
 from nbcnn.kernels.cpu import packing
+from nbcnn.kernels.layouts import F32, Layout, View
+from nbcnn.kernels.steps import Arg, Step
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target

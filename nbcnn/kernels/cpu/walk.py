@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nbcnn.kernels.base import F32, Buffer, Emit, Site, Step, Store, View, round_up
+from nbcnn.kernels.base import Emit, Site, Store
 from nbcnn.kernels.cpu.packing import MOST_ENTRIES
+from nbcnn.kernels.layouts import F32, Buffer, View, round_up
+from nbcnn.kernels.steps import Step
 from nbcnn.ops.conv import Conv
 from nbcnn.runtime.codecache import KernelSpec
 

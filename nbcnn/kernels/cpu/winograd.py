@@ -14,22 +14,12 @@ import numpy as np
 
 from nbcnn.ir.weight import Weight
 from nbcnn.kernels import epilogue
-from nbcnn.kernels.base import (
-    F32,
-    Address,
-    Buffer,
-    Emit,
-    Kernel,
-    Site,
-    Step,
-    Store,
-    View,
-    empty_aligned,
-    round_up,
-)
+from nbcnn.kernels.base import Emit, Kernel, Site, Store
 from nbcnn.kernels.cpu import estimates, packing
 from nbcnn.kernels.cpu.tiles import choose_tile
 from nbcnn.kernels.cpu.toom_cook import Algorithm
+from nbcnn.kernels.layouts import F32, Address, Buffer, View, empty_aligned, round_up
+from nbcnn.kernels.steps import Step
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec

@@ -9,26 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from nbcnn.ir.weight import Weight
-from nbcnn.kernels.base import (
-    F32,
-    Address,
-    Buffer,
-    Emit,
-    Kernel,
-    Layout,
-    Site,
-    Step,
-    Store,
-    View,
-    empty_aligned,
-    nhwc,
-    round_up,
-)
+from nbcnn.kernels.base import Emit, Kernel, Site, Store
 from nbcnn.kernels.cpu import packing
 from nbcnn.kernels.cpu.conv import HALO_CHANNELS, convolution, matched
 from nbcnn.kernels.cpu.product import MACS
 from nbcnn.kernels.cpu.tiles import choose_tile
 from nbcnn.kernels.cpu.toom_cook import algorithm
+from nbcnn.kernels.layouts import F32, Address, Buffer, Layout, View, empty_aligned, nhwc, round_up
+from nbcnn.kernels.steps import Step
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.codecache import KernelSpec
 from nbcnn.target import Target

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbcnn.kernels.base import DeviceArg, DeviceStep, Kernel, round_up
+from nbcnn.kernels.base import Kernel
+from nbcnn.kernels.layouts import round_up
+from nbcnn.kernels.steps import DeviceArg, DeviceStep
 from nbcnn.runtime.cuda.simt import Simt
 from nbcnn.target import CudaTarget
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 from nbcnn.ir.types import BATCH, TensorType
-from nbcnn.kernels.base import F32, PLAIN, Buffer, DeviceStep, Emit, Layout, View
+from nbcnn.kernels.base import Emit
 from nbcnn.kernels.cuda import moves
+from nbcnn.kernels.layouts import F32, PLAIN, Buffer, Layout, View
 from nbcnn.kernels.orders import matched, strides
+from nbcnn.kernels.steps import DeviceStep
 from nbcnn.target import CudaTarget
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from nbcnn.kernels import depth_space, orders
-from nbcnn.kernels.base import PLAIN, Layout, Site, nhwc
+from nbcnn.kernels.base import Site
 from nbcnn.kernels.cuda.elementwise import streamed
+from nbcnn.kernels.layouts import PLAIN, Layout, nhwc
 from nbcnn.target import CudaTarget
 
 

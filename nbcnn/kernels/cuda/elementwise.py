@@ -9,11 +9,13 @@ from typing import Any
 from nbcnn.errors import NbcnnError
 from nbcnn.ir.types import TensorType
 from nbcnn.kernels import elementwise
-from nbcnn.kernels.base import PLAIN, DeviceStep, Emit, Site, View, round_up
+from nbcnn.kernels.base import Emit, Site
 from nbcnn.kernels.cuda.base import plain_step, simt
 from nbcnn.kernels.cuda.division import LIMIT, reciprocal
 from nbcnn.kernels.elementwise import LOOPS, Loop, Operand, last_activation, nbytes
 from nbcnn.kernels.epilogue import Epilogue
+from nbcnn.kernels.layouts import PLAIN, View, round_up
+from nbcnn.kernels.steps import DeviceStep
 from nbcnn.runtime.cuda.simt import Simt
 from nbcnn.target import CudaTarget
 

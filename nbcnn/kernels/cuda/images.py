@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from nbcnn.ir.graph import Node
-from nbcnn.kernels.base import Address, DeviceStep, Emit, Site, View
+from nbcnn.kernels.base import Emit, Site
 from nbcnn.kernels.cuda import packing
 from nbcnn.kernels.cuda.problem import Conv, launch, most_images
 from nbcnn.kernels.cuda.shapes import ACTIVATIONS, Config, Epilogue
 from nbcnn.kernels.epilogue import Epilogue as Tail
 from nbcnn.kernels.epilogue import parse, residual_of
+from nbcnn.kernels.layouts import Address, View
+from nbcnn.kernels.steps import DeviceStep
 from nbcnn.ops.conv import Conv as ConvOp
 from nbcnn.target import CudaTarget
 

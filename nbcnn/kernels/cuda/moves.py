@@ -10,11 +10,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from nbcnn.kernels.base import PLAIN, Address, DeviceStep, Emit, Layout, View, round_up
+from nbcnn.kernels.base import Emit
 from nbcnn.kernels.cuda.base import plain_step, simt
 from nbcnn.kernels.cuda.division import LIMIT, reciprocal
 from nbcnn.kernels.cuda.elementwise import numbers, stored
+from nbcnn.kernels.layouts import PLAIN, Address, Layout, View, round_up
 from nbcnn.kernels.orders import Axis, merged
+from nbcnn.kernels.steps import DeviceStep
 from nbcnn.runtime.cuda.simt import Simt
 from nbcnn.target import CudaTarget
 

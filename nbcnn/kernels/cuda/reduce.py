@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from nbcnn.kernels import reduce
-from nbcnn.kernels.base import PLAIN, DeviceStep, Emit, Site, View
+from nbcnn.kernels.base import Emit, Site
 from nbcnn.kernels.cuda.elementwise import streamed
 from nbcnn.kernels.cuda.reduction import MAX, MEAN, How, reduction_steps
+from nbcnn.kernels.layouts import PLAIN, View
 from nbcnn.kernels.orders import Axis
+from nbcnn.kernels.steps import DeviceStep
 from nbcnn.target import CudaTarget
 
 HOW = {

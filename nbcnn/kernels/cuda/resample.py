@@ -7,11 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from nbcnn.errors import NbcnnError
-from nbcnn.kernels.base import Address, DeviceArg, DeviceStep, Emit, Site, Store, View, round_up
+from nbcnn.kernels.base import Emit, Site, Store
 from nbcnn.kernels.cuda.base import plain_step, simt
 from nbcnn.kernels.cuda.division import LIMIT, reciprocal
 from nbcnn.kernels.cuda.elementwise import numbers
 from nbcnn.kernels.cuda.moves import REACH
+from nbcnn.kernels.layouts import Address, View, round_up
+from nbcnn.kernels.steps import DeviceArg, DeviceStep
 from nbcnn.kernels.taps import Taps
 from nbcnn.target import CudaTarget
 

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from nbcnn.ir.graph import Node
 from nbcnn.kernels import epilogue
-from nbcnn.kernels.base import DeviceStep, Emit, Layout, Site, View
+from nbcnn.kernels.base import Emit, Site
 from nbcnn.kernels.cuda.base import CudaKernel
 from nbcnn.kernels.cuda.simt_product import MOST_GROUPS, product_steps, shared_groups
 from nbcnn.kernels.cuda.simt_tiles import Tile
 from nbcnn.kernels.cuda.simt_window import POINT, Axis, Filters, Place, Window
 from nbcnn.kernels.epilogue import Epilogue
+from nbcnn.kernels.layouts import Layout, View
+from nbcnn.kernels.steps import DeviceStep
 from nbcnn.ops.conv import CONVS, Conv
 from nbcnn.options import CompileOptions
 from nbcnn.target import CudaTarget

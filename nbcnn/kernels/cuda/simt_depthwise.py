@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from nbcnn.kernels import epilogue
-from nbcnn.kernels.base import DeviceArg, DeviceStep, Emit, Layout, Site, View, round_up
+from nbcnn.kernels.base import Emit, Site
 from nbcnn.kernels.cuda.base import CODE, CudaKernel, plain_step
 from nbcnn.kernels.cuda.division import reciprocal
 from nbcnn.kernels.cuda.simt_conv import PIXELS, accepts, cost, filters_of, window_of
 from nbcnn.kernels.cuda.simt_product import Filters, Place, V, Window, address_of, parts
 from nbcnn.kernels.epilogue import Epilogue
+from nbcnn.kernels.layouts import Layout, View, round_up
+from nbcnn.kernels.steps import DeviceArg, DeviceStep
 from nbcnn.ops.conv import Conv
 from nbcnn.options import CompileOptions
 from nbcnn.runtime.cuda.simt import Simt

@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from nbcnn.errors import NbcnnError
-from nbcnn.kernels.base import DeviceStep, Emit, Site, View, round_up
+from nbcnn.kernels.base import Emit, Site
 from nbcnn.kernels.cuda.base import CODE
 from nbcnn.kernels.cuda.division import reciprocal
 from nbcnn.kernels.cuda.simt_tiles import Tile, choose
 from nbcnn.kernels.cuda.simt_window import POINT, Filters, Place, V, Window, address_of, parts
 from nbcnn.kernels.epilogue import Epilogue
+from nbcnn.kernels.layouts import View, round_up
+from nbcnn.kernels.steps import DeviceStep
 from nbcnn.runtime.cuda.simt import Simt
 from nbcnn.target import CudaTarget
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from nbcnn.errors import NbcnnError
 from nbcnn.ir.weight import Weight
-from nbcnn.kernels.base import Address, Store, View
+from nbcnn.kernels.base import Store
 from nbcnn.kernels.cuda.division import LIMIT
+from nbcnn.kernels.layouts import Address, View
 
 V = 4
 """Channels that are read or written at once."""

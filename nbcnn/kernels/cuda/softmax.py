@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from nbcnn.kernels import softmax
-from nbcnn.kernels.base import PLAIN, DeviceStep, Emit, Site, View
+from nbcnn.kernels.base import Emit, Site
 from nbcnn.kernels.cuda.base import pixel_pitch, plain_step, simt
 from nbcnn.kernels.cuda.elementwise import Names, numbers, stored, streamed
+from nbcnn.kernels.layouts import PLAIN, View
+from nbcnn.kernels.steps import DeviceStep
 from nbcnn.runtime.cuda.simt import Simt
 from nbcnn.target import CudaTarget
 

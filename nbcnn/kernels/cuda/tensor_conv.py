@@ -21,7 +21,7 @@ import numpy as np
 
 from nbcnn.ir.weight import Weight
 from nbcnn.kernels import epilogue
-from nbcnn.kernels.base import Address, Buffer, DeviceStep, Emit, Layout, Site, View, nhwc, round_up
+from nbcnn.kernels.base import Emit, Site
 from nbcnn.kernels.cuda import choose, packing
 from nbcnn.kernels.cuda.base import CudaKernel
 from nbcnn.kernels.cuda.choose import Tile
@@ -43,6 +43,8 @@ from nbcnn.kernels.cuda.images import (
 )
 from nbcnn.kernels.cuda.problem import Conv
 from nbcnn.kernels.cuda.shapes import Config, ConvMma, ConvWgmma, Epilogue, SplitReduce
+from nbcnn.kernels.layouts import Address, Buffer, Layout, View, nhwc, round_up
+from nbcnn.kernels.steps import DeviceStep
 from nbcnn.options import CompileOptions
 from nbcnn.target import CudaTarget
 

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from nbcnn.kernels.base import DeviceStep, Emit, Site, View, round_up
+from nbcnn.kernels.base import Emit, Site
 from nbcnn.kernels.cuda import choose, packing
 from nbcnn.kernels.cuda.base import CudaKernel
 from nbcnn.kernels.cuda.images import (
@@ -27,6 +27,8 @@ from nbcnn.kernels.cuda.images import (
 )
 from nbcnn.kernels.cuda.problem import Conv
 from nbcnn.kernels.cuda.shapes import Depthwise
+from nbcnn.kernels.layouts import View, round_up
+from nbcnn.kernels.steps import DeviceStep
 from nbcnn.options import CompileOptions
 from nbcnn.target import CudaTarget
 

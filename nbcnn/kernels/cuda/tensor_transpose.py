@@ -11,14 +11,16 @@ from functools import partial
 import numpy as np
 
 from nbcnn.kernels import epilogue
-from nbcnn.kernels.base import Buffer, DeviceStep, Emit, Layout, Site, View, round_up
+from nbcnn.kernels.base import Emit, Site
 from nbcnn.kernels.cuda import choose, moves, packing
 from nbcnn.kernels.cuda.base import CudaKernel
 from nbcnn.kernels.cuda.images import KIND, Operands, cost, epilogue_of, plane, unavailable
 from nbcnn.kernels.cuda.problem import Conv
 from nbcnn.kernels.cuda.shapes import Epilogue
 from nbcnn.kernels.cuda.tensor_conv import conv_steps, packed_for
+from nbcnn.kernels.layouts import Buffer, Layout, View, round_up
 from nbcnn.kernels.orders import Axis
+from nbcnn.kernels.steps import DeviceStep
 from nbcnn.ops.conv_transpose import ConvTranspose
 from nbcnn.options import CompileOptions
 from nbcnn.target import CudaTarget

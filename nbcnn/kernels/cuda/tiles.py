@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from nbcnn.errors import NbcnnError
-from nbcnn.kernels.base import Address, Buffer, DeviceStep, Way, first_way
+from nbcnn.kernels.layouts import Address, Buffer
+from nbcnn.kernels.steps import DeviceStep, Way, first_way
 from nbcnn.runtime import store
 from nbcnn.runtime.cuda import cubin
 from nbcnn.runtime.cuda.launcher import Launch, Launcher, Span, simulated

@@ -16,11 +16,12 @@ from llvmlite import ir
 
 from nbcnn.ir import Weight
 from nbcnn.kernels.activation_ids import ACTIVATIONS
-from nbcnn.kernels.base import Store, empty_aligned
+from nbcnn.kernels.base import Store
 from nbcnn.kernels.cpu import packing, winograd
 from nbcnn.kernels.cpu.code.emit import V
 from nbcnn.kernels.cpu.code.winograd_transform import combined
 from nbcnn.kernels.cpu.toom_cook import algorithm
+from nbcnn.kernels.layouts import empty_aligned
 
 lanes = pytest.mark.parametrize("lanes", [16, 8, 4])
 SQUARES = {

@@ -8,12 +8,14 @@ import numpy as np
 
 from nbcnn.ir import Op
 from nbcnn.ir.types import TensorType
-from nbcnn.kernels.base import PLAIN, Buffer, DeviceStep, Emit, Kernel, Layout, Site, Store, View, nhwc
+from nbcnn.kernels.base import Emit, Kernel, Site, Store
 from nbcnn.kernels.cuda import backend
 from nbcnn.kernels.cuda.gather import Gather as GatherRecord
 from nbcnn.kernels.cuda.pad import PadPixels
 from nbcnn.kernels.cuda.resize import Resize as ResizeRecord
 from nbcnn.kernels.cuda.transpose import Transpose as TransposeRecord
+from nbcnn.kernels.layouts import PLAIN, Buffer, Layout, View, nhwc
+from nbcnn.kernels.steps import DeviceStep
 from nbcnn.ops.gather import Gather
 from nbcnn.ops.pad import Pad
 from nbcnn.ops.resize import Resize

@@ -6,11 +6,13 @@ import numpy as np
 
 from nbcnn.ir import Op, TensorType, Weight
 from nbcnn.kernels.activation_ids import ACTIVATIONS
-from nbcnn.kernels.base import Buffer, DeviceStep, Emit, Kernel, Site, Store
+from nbcnn.kernels.base import Emit, Kernel, Site, Store
 from nbcnn.kernels.cuda import backend, convert
 from nbcnn.kernels.cuda.elementwise import Affine, Binary, Unary
 from nbcnn.kernels.cuda.norm import LocalResponse, PlaneNorm, RowNorm
 from nbcnn.kernels.cuda.softmax import Softmax
+from nbcnn.kernels.layouts import Buffer
+from nbcnn.kernels.steps import DeviceStep
 from nbcnn.ops.activation import Gelu, Relu
 from nbcnn.ops.arithmetic import Div, Mul
 from nbcnn.ops.batch_norm import BatchNorm

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from nbcnn.ir import Op, TensorType
-from nbcnn.kernels.base import PLAIN, Buffer, DeviceStep, Emit, Kernel, Layout, Site, Store, View, nhwc
+from nbcnn.kernels.base import Emit, Kernel, Site, Store
 from nbcnn.kernels.cuda import backend
 from nbcnn.kernels.cuda.arg import ArgExtremum
 from nbcnn.kernels.cuda.matmul import MatMul as MatMulRecord
 from nbcnn.kernels.cuda.pool import GlobalPool, WindowPool
 from nbcnn.kernels.cuda.reduce import Reduce
+from nbcnn.kernels.layouts import PLAIN, Buffer, Layout, View, nhwc
+from nbcnn.kernels.steps import DeviceStep
 from nbcnn.ops.matmul import MatMul
 from nbcnn.ops.pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from nbcnn.ops.rank import ArgMax, ArgMin

@@ -10,12 +10,13 @@ from strategies import Builder
 
 from nbcnn.errors import NbcnnError
 from nbcnn.ir import Weight
-from nbcnn.kernels.base import Buffer, Layout, Store, View
+from nbcnn.kernels.base import Store
 from nbcnn.kernels.cuda import kernels
 from nbcnn.kernels.cuda.conv_transpose import phases
 from nbcnn.kernels.cuda.simt_product import shared_groups
 from nbcnn.kernels.cuda.simt_tiles import SMALL, STATIC, TILES, Tile, choose
 from nbcnn.kernels.cuda.simt_window import POINT, Axis, Filters, Window, parts
+from nbcnn.kernels.layouts import Buffer, Layout, View
 from nbcnn.lower.select import contests
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.dense import Dense

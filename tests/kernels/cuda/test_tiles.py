@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from nbcnn.errors import DeviceError
-from nbcnn.kernels.base import Address, Buffer, DeviceStep, Way
 from nbcnn.kernels.cuda import tiles
 from nbcnn.kernels.cuda.configs import CONFIGS
 from nbcnn.kernels.cuda.problem import Conv, launch
 from nbcnn.kernels.cuda.shapes import ConvMma, ConvWgmma, SplitReduce
 from nbcnn.kernels.cuda.tiles import Tiles, fastest
+from nbcnn.kernels.layouts import Address, Buffer
+from nbcnn.kernels.steps import DeviceStep, Way
 from nbcnn.runtime import store
 from nbcnn.runtime.cuda.launcher import Launch
 
