@@ -21,6 +21,9 @@ from nbcnn.lower.select import Choice, Contest, Offer, of_channels
 CONVERTED = 25e9
 """Bytes that a conversion reads and writes in a second."""
 
+UNWRITTEN = ("halo", "pixels4")
+"""Layouts of first layers' operands, which conversions alone write."""
+
 INDIFFERENT = 1e-9
 """Seconds by which whole channels must be faster at a site to be taken there."""
 
@@ -76,9 +79,9 @@ def _pair(contest: Contest, made: set[str], conversion: Callable[[int], float]) 
 
 
 def _detour(site: Site, offer: Offer, made: set[str], conversion: Callable[[int], float]) -> float:
-    """Seconds of bringing computed values inside a border, which no kernel writes: two steps, over plain."""
+    """Seconds of bringing computed values into a layout that no kernel writes: two steps, over plain."""
     reads = zip(site.data, site.in_types, offer.kernel.reads(site), strict=True)
-    sizes = [type_.nbytes() for value, type_, layout in reads if layout.kind == "halo" and value in made]
+    sizes = [type_.nbytes() for value, type_, layout in reads if layout.kind in UNWRITTEN and value in made]
     return sum(2 * (CALL + conversion(nbytes)) for nbytes in sizes)
 
 
