@@ -9,8 +9,8 @@ from activation_formulas import CASES, A, B, check
 from launch_plain import target
 
 from nbcnn.kernels.activation_ids import ACTIVATIONS
-from nbcnn.kernels.cuda.base import simt
-from nbcnn.kernels.cuda.elementwise import Rows, numbers
+from nbcnn.kernels.cuda.base import numbers, simt
+from nbcnn.kernels.cuda.elementwise import Rows
 from nbcnn.kernels.cuda.simt.activations import activation
 from nbcnn.runtime.cuda.launcher import simulated
 

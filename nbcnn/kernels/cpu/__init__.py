@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
 
 from nbcnn.kernels.base import Backend, Kernel
+from nbcnn.kernels.table import load
 
 KERNELS = (
     "depthwise:Depthwise",
@@ -61,11 +61,7 @@ KERNELS = (
 @cache
 def kernels() -> tuple[Kernel, ...]:
     """One instance of every kernel record."""
-    found = []
-    for entry in KERNELS:
-        module, name = entry.split(":")
-        found.append(getattr(import_module(f"{__name__}.{module}"), name)())
-    return tuple(found)
+    return load(__name__, KERNELS)
 
 
 @cache

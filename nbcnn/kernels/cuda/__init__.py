@@ -9,8 +9,9 @@ simulator too.
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from nbcnn.kernels.table import load
 
 if TYPE_CHECKING:
     from nbcnn.kernels.base import Backend, Kernel
@@ -54,11 +55,7 @@ KERNELS: tuple[str, ...] = (
 @cache
 def kernels() -> tuple[Kernel, ...]:
     """One instance of every kernel record."""
-    found = []
-    for entry in KERNELS:
-        module, name = entry.split(":")
-        found.append(getattr(import_module(f"{__name__}.{module}"), name)())
-    return tuple(found)
+    return load(__name__, KERNELS)
 
 
 @cache

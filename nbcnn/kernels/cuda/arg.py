@@ -7,9 +7,8 @@ import math
 from nbcnn.errors import NbcnnError
 from nbcnn.kernels import arg
 from nbcnn.kernels.base import Emit, Site
-from nbcnn.kernels.cuda.base import plain_step, simt
+from nbcnn.kernels.cuda.base import numbers, plain_step, simt, stored, streamed
 from nbcnn.kernels.cuda.division import LIMIT
-from nbcnn.kernels.cuda.elementwise import numbers, stored, streamed
 from nbcnn.kernels.cuda.reduction import KEPT, kept_words, team_of
 from nbcnn.kernels.layouts import View
 from nbcnn.kernels.orders import Axis

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbcnn.kernels.base import Kernel
-from nbcnn.kernels.layouts import round_up
+from nbcnn.kernels.base import Kernel, Site
+from nbcnn.kernels.layouts import PLAIN, View, round_up
 from nbcnn.kernels.steps import DeviceArg, DeviceStep
 from nbcnn.runtime.cuda.simt import Simt
 from nbcnn.target import CudaTarget
@@ -14,6 +14,12 @@ CODE = "nbcnn.kernels.cuda.simt"
 
 BLOCKS = 8
 """Blocks of a plain kernel on one multiprocessor; each thread then takes every so many elements."""
+
+
+MOVED, LAUNCHED = 3e12, 3e-6
+"""Bytes in a second, seconds of a launch: to rank kernels, not to predict."""
+
+Names = tuple[tuple[str, str], ...]
 
 
 class CudaKernel(Kernel[CudaTarget]):
@@ -62,3 +68,19 @@ def simt(
 def pixel_pitch(channels: int, target: CudaTarget) -> int:
     """Elements from pixel to pixel: channels in whole vectors."""
     return round_up(channels, target.lanes)
+
+
+def streamed(site: Site, target: CudaTarget, launches: int = 1) -> float:
+    """Estimated seconds of reading the operands and writing the results once, at batch 1."""
+    elements = sum(t.elements(1) for t in (*site.in_types, *site.out_types))
+    return target.size * elements / MOVED + launches * LAUNCHED
+
+
+def numbers(names: str) -> Names:
+    """Parameters of 32 bits."""
+    return tuple((name, "i32") for name in names.split())
+
+
+def stored(view: View, target: CudaTarget) -> str:
+    """The type of a view's elements."""
+    return "f32" if view.layout == PLAIN else target.kind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nbcnn.kernels import depth_space, orders
 from nbcnn.kernels.base import Site
-from nbcnn.kernels.cuda.elementwise import streamed
+from nbcnn.kernels.cuda.base import streamed
 from nbcnn.kernels.layouts import PLAIN, Layout, nhwc
 from nbcnn.target import CudaTarget
 

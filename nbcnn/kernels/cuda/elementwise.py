@@ -10,7 +10,7 @@ from nbcnn.errors import NbcnnError
 from nbcnn.ir.types import TensorType
 from nbcnn.kernels import elementwise
 from nbcnn.kernels.base import Emit, Site
-from nbcnn.kernels.cuda.base import plain_step, simt
+from nbcnn.kernels.cuda.base import Names, numbers, plain_step, simt, stored, streamed
 from nbcnn.kernels.cuda.division import LIMIT, reciprocal
 from nbcnn.kernels.elementwise import LOOPS, Loop, Operand, last_activation, nbytes
 from nbcnn.kernels.epilogue import Epilogue
@@ -21,27 +21,6 @@ from nbcnn.target import CudaTarget
 
 EACH = 4
 """Elements of a row that a thread computes (``simt/elementwise.py``)."""
-
-MOVED, LAUNCHED = 3e12, 3e-6
-"""Bytes in a second, seconds of a launch: to rank kernels, not to predict."""
-
-Names = tuple[tuple[str, str], ...]
-
-
-def streamed(site: Site, target: CudaTarget, launches: int = 1) -> float:
-    """Estimated seconds of reading the operands and writing the results once, at batch 1."""
-    elements = sum(t.elements(1) for t in (*site.in_types, *site.out_types))
-    return target.size * elements / MOVED + launches * LAUNCHED
-
-
-def numbers(names: str) -> Names:
-    """Parameters of 32 bits."""
-    return tuple((name, "i32") for name in names.split())
-
-
-def stored(view: View, target: CudaTarget) -> str:
-    """The type of a view's elements."""
-    return "f32" if view.layout == PLAIN else target.kind
 
 
 @dataclass(frozen=True)

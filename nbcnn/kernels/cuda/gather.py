@@ -7,9 +7,8 @@ from dataclasses import replace
 from nbcnn.errors import NbcnnError
 from nbcnn.kernels import gather
 from nbcnn.kernels.base import Emit, Site
-from nbcnn.kernels.cuda.base import plain_step, simt
+from nbcnn.kernels.cuda.base import numbers, plain_step, simt, streamed
 from nbcnn.kernels.cuda.division import LIMIT, reciprocal
-from nbcnn.kernels.cuda.elementwise import numbers, streamed
 from nbcnn.kernels.layouts import F32, Address, View
 from nbcnn.kernels.steps import DeviceStep, PythonStep
 from nbcnn.target import CudaTarget

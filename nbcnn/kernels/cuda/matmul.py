@@ -9,9 +9,8 @@ from math import isqrt
 from nbcnn.errors import NbcnnError
 from nbcnn.kernels import matmul
 from nbcnn.kernels.base import Emit, Site
-from nbcnn.kernels.cuda.base import pixel_pitch, plain_step, simt
+from nbcnn.kernels.cuda.base import numbers, pixel_pitch, plain_step, simt, stored, streamed
 from nbcnn.kernels.cuda.division import LIMIT, reciprocal
-from nbcnn.kernels.cuda.elementwise import numbers, stored, streamed
 from nbcnn.kernels.layouts import PLAIN, View
 from nbcnn.kernels.matmul import Pairs, pitch
 from nbcnn.kernels.steps import DeviceStep

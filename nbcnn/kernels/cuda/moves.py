@@ -11,9 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from nbcnn.kernels.base import Emit
-from nbcnn.kernels.cuda.base import plain_step, simt
+from nbcnn.kernels.cuda.base import numbers, plain_step, simt, stored
 from nbcnn.kernels.cuda.division import LIMIT, reciprocal
-from nbcnn.kernels.cuda.elementwise import numbers, stored
 from nbcnn.kernels.layouts import PLAIN, Address, Layout, View, round_up
 from nbcnn.kernels.orders import Axis, merged
 from nbcnn.kernels.steps import DeviceStep

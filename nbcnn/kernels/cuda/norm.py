@@ -7,9 +7,9 @@ import math
 from nbcnn.errors import NbcnnError
 from nbcnn.kernels import norm
 from nbcnn.kernels.base import Emit, Site
-from nbcnn.kernels.cuda.base import pixel_pitch, plain_step, simt
+from nbcnn.kernels.cuda.base import numbers, pixel_pitch, plain_step, simt, stored, streamed
 from nbcnn.kernels.cuda.division import LIMIT, reciprocal
-from nbcnn.kernels.cuda.elementwise import activated, label_of, numbers, stored, streamed
+from nbcnn.kernels.cuda.elementwise import activated, label_of
 from nbcnn.kernels.cuda.softmax import row_kernel
 from nbcnn.kernels.elementwise import last_activation
 from nbcnn.kernels.layouts import F32, PLAIN, Address, Buffer, View

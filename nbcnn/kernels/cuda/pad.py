@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nbcnn.kernels import pad
 from nbcnn.kernels.base import Emit, Site
-from nbcnn.kernels.cuda.elementwise import streamed
+from nbcnn.kernels.cuda.base import streamed
 from nbcnn.kernels.cuda.resample import resample
 from nbcnn.kernels.layouts import View
 from nbcnn.kernels.steps import DeviceStep

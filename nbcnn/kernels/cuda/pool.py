@@ -7,9 +7,8 @@ import math
 from nbcnn.errors import NbcnnError
 from nbcnn.kernels import pool
 from nbcnn.kernels.base import Emit, Site
-from nbcnn.kernels.cuda.base import pixel_pitch, plain_step, simt
+from nbcnn.kernels.cuda.base import numbers, pixel_pitch, plain_step, simt, streamed
 from nbcnn.kernels.cuda.division import LIMIT, reciprocal
-from nbcnn.kernels.cuda.elementwise import numbers, streamed
 from nbcnn.kernels.cuda.reduction import MAX, MEAN, reduction_steps
 from nbcnn.kernels.layouts import View
 from nbcnn.kernels.orders import Axis

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nbcnn.kernels import reduce
 from nbcnn.kernels.base import Emit, Site
-from nbcnn.kernels.cuda.elementwise import streamed
+from nbcnn.kernels.cuda.base import streamed
 from nbcnn.kernels.cuda.reduction import MAX, MEAN, How, reduction_steps
 from nbcnn.kernels.layouts import PLAIN, View
 from nbcnn.kernels.orders import Axis

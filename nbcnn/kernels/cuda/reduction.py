@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 
 from nbcnn.errors import NbcnnError
 from nbcnn.kernels.base import Emit, Site
-from nbcnn.kernels.cuda.base import BLOCKS, plain_step, simt
+from nbcnn.kernels.cuda.base import BLOCKS, numbers, plain_step, simt, stored
 from nbcnn.kernels.cuda.division import LIMIT, reciprocal
-from nbcnn.kernels.cuda.elementwise import numbers, stored
 from nbcnn.kernels.layouts import F32, PLAIN, Address, Buffer, View, round_up
 from nbcnn.kernels.orders import Axis
 from nbcnn.kernels.steps import DeviceStep

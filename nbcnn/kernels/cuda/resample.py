@@ -8,9 +8,8 @@ import numpy as np
 
 from nbcnn.errors import NbcnnError
 from nbcnn.kernels.base import Emit, Site, Store
-from nbcnn.kernels.cuda.base import plain_step, simt
+from nbcnn.kernels.cuda.base import numbers, plain_step, simt
 from nbcnn.kernels.cuda.division import LIMIT, reciprocal
-from nbcnn.kernels.cuda.elementwise import numbers
 from nbcnn.kernels.cuda.moves import REACH
 from nbcnn.kernels.layouts import Address, View, round_up
 from nbcnn.kernels.steps import DeviceArg, DeviceStep

@@ -6,8 +6,7 @@ from typing import Any
 
 from nbcnn.kernels import softmax
 from nbcnn.kernels.base import Emit, Site
-from nbcnn.kernels.cuda.base import pixel_pitch, plain_step, simt
-from nbcnn.kernels.cuda.elementwise import Names, numbers, stored, streamed
+from nbcnn.kernels.cuda.base import Names, numbers, pixel_pitch, plain_step, simt, stored, streamed
 from nbcnn.kernels.layouts import PLAIN, View
 from nbcnn.kernels.steps import DeviceStep
 from nbcnn.runtime.cuda.simt import Simt
