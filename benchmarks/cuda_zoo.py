@@ -101,7 +101,8 @@ def assemble(kernels: Kernels) -> list[str]:
             say(f"{done + 1} of {len(kernels)} kernels, {time.perf_counter() - start:.0f} s")
     seconds = time.perf_counter() - start
     summary = f"{len(kernels)} kernels assembled for 8.0 and 9.0a in {seconds:.0f} s; "
-    return [f"{summary}with spills, stack or warnings: {len(wrong) or 'none'}", *wrong]
+    say(summary := f"{summary}with spills, stack or warnings: {len(wrong) or 'none'}")
+    return [summary, *wrong]
 
 
 if __name__ == "__main__":

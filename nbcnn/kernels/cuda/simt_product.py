@@ -20,6 +20,9 @@ from nbcnn.kernels.steps import DeviceStep
 from nbcnn.runtime.cuda.simt import Simt
 from nbcnn.target import CudaTarget
 
+VOLUME_BLOCKS = 6
+"""Of windows over volumes, on a multiprocessor at most: a third axis takes registers."""
+
 COLUMNS = 16
 """Filters that a product should have at least: groups of fewer are taken together."""
 
@@ -160,8 +163,9 @@ def kernel_of(tile: Tile, axes: int, vector: bool, tail: Epilogue, target: CudaT
         **{"KIND": kind, "AXES": axes, "VECTOR": vector, "STAGED": staged(tail, vector)},
         **{"ACT": tail.activation, "RES": tail.order},
     }
+    blocks = min(tile.blocks, VOLUME_BLOCKS) if axes == 3 else tile.blocks
     factory = f"{CODE}.conv:make"
-    return Simt(name, factory, tuple(constants.items()), arrays + numbers, tile.threads, tile.blocks)
+    return Simt(name, factory, tuple(constants.items()), arrays + numbers, tile.threads, blocks)
 
 
 def staged(tail: Epilogue, vector: bool) -> bool:
