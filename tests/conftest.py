@@ -24,7 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     if not session.config.option.collectonly and any(i.path.name == simulated.FILE for i in session.items):
-        simulated.start()
+        simulated.start(session.config.option.markexpr)
 
 
 def pytest_sessionfinish() -> None:

@@ -18,11 +18,19 @@ FILE = "test_cuda_simulated.py"
 _started: list[tuple[subprocess.Popen[bytes], IO[bytes]]] = []
 
 
-def start() -> None:
-    """Begin, unless they run already."""
-    if _started:
-        return
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--durations=10", "tests/cuda"]
+def start(marks: str) -> None:
+    """Begin, with the tests that ``marks`` chooses (pytest's ``-m``)."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        marks,
+        "--durations=10",
+        "tests/cuda",
+    ]
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1"}
     output = TemporaryFile()  # noqa: SIM115 (open until `result` or `abandon`)
     child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
@@ -31,7 +39,6 @@ def start() -> None:
 
 def result() -> tuple[int, str]:
     """Wait for the end: the exit code, and what was printed."""
-    start()
     child, output = _started.pop()
     with output:
         code = child.wait()
