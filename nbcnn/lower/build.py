@@ -78,5 +78,5 @@ def warn_of_references(choices: list[Choice]) -> None:
         warnings.warn(
             f"no kernel yet for {', '.join(slow[:5])}{' ...' if len(slow) > 5 else ''}: "
             "computed by the NumPy reference, which is slow",
-            stacklevel=4,
+            stacklevel=5,  # the caller of nbcnn.compile
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from nbcnn.runtime.cuda.arrays import borrow
 from nbcnn.runtime.cuda.program import DeviceContext, DeviceProgram, Place
 from nbcnn.runtime.cuda.simt import STORAGE
 from nbcnn.target import CudaTarget
+
+Seconds = TypeVar("Seconds", float, list[float])
 
 
 class DeviceModel(Model):
@@ -33,14 +35,7 @@ class DeviceModel(Model):
 
         Inputs and outputs lie there, and steps in Python do not count.
         """
-        batch, inputs = self._inputs(args, named)
-        program, plan = self._program, self._program.plan(batch)
-        context = program.acquire(plan)
-        outputs = program.execute(plan, context, inputs)  # their memory is written again
-        found = context.whole(repeats)
-        del outputs
-        program.release(plan, context)
-        return found
+        return self._timed(*self._inputs(args, named), lambda context: context.whole(repeats))
 
     def _call(self, args: tuple[Any, ...], named: Mapping[str, Any], walk: Any = None) -> Any:
         """``walk``, by which streams of the CPU keep to their own threads, means nothing here."""
@@ -63,14 +58,19 @@ class DeviceModel(Model):
     def _seconds(
         self, batch: int, inputs: dict[str, Any], repeats: int
     ) -> tuple[np.ndarray, dict[tuple[int, str], float]]:
-        program = self._program
-        plan = program.plan(batch)
+        return np.array(self._timed(batch, inputs, lambda context: context.seconds(repeats))), {}
+
+    def _timed(
+        self, batch: int, inputs: dict[str, Any], clock: Callable[[DeviceContext], Seconds]
+    ) -> Seconds:
+        """What ``clock`` finds in a context that has run once."""
+        program, plan = self._program, self._program.plan(batch)
         context = program.acquire(plan)
-        outputs = program.execute(plan, context, inputs)
-        found = np.array(context.seconds(repeats))
+        outputs = program.execute(plan, context, inputs)  # their memory is written again
+        found = clock(context)
         del outputs
         program.release(plan, context)
-        return found, {}
+        return found
 
     def _memory(self, context: DeviceContext, offset: int, view: View, type_: TensorType) -> np.ndarray:
         stored = type_.dtype if view.layout == PLAIN else STORAGE[self.target.kind]

@@ -67,8 +67,9 @@ def test_other_types_than_float32(dtype: str) -> None:
     build = Builder(dtype)
     x = build.input(3, 3, 3)
     graph = build.graph({"y": build("sum", Add(), build("twice", Add(), x, x), x), "same": x})
-    with pytest.warns(UserWarning, match="no kernel yet"):
+    with pytest.warns(UserWarning, match="no kernel yet") as caught:
         model = nbcnn.compile(graph, threads=1, keep_values=True)
+    assert caught[0].filename == __file__, "it points to whoever asked"
     array = np.arange(54).reshape(2, 3, 3, 3).astype(dtype)
     outputs = model(array)
     assert {a.dtype.name for a in outputs.values()} == {dtype}
