@@ -44,9 +44,39 @@ def _access(SOURCE: str, TARGET: str) -> tuple[Any, Any, Any]:
     return read, write, WORDS[SOURCE]
 
 
+def _further(LOOPS: int) -> Any:
+    """Device function: ``at`` and ``to`` moved along LOOPS axes, at most five, to round ``rest`` of them."""
+
+    @cuda.jit(device=True)
+    def further(
+        rest, at, to,
+        n0, f0, h0, a0, b0, n1, f1, h1, a1, b1, n2, f2, h2, a2, b2,
+        n3=0, f3=0, h3=0, a3=0, b3=0, n4=0, f4=0, h4=0, a4=0, b4=0,
+    ):  # fmt: skip
+        if LOOPS > 0:
+            rest, s, t = along(rest, n0, f0, h0, a0, b0)
+            at, to = int32(at + s), int32(to + t)
+        if LOOPS > 1:
+            rest, s, t = along(rest, n1, f1, h1, a1, b1)
+            at, to = int32(at + s), int32(to + t)
+        if LOOPS > 2:
+            rest, s, t = along(rest, n2, f2, h2, a2, b2)
+            at, to = int32(at + s), int32(to + t)
+        if LOOPS > 3:
+            rest, s, t = along(rest, n3, f3, h3, a3, b3)
+            at, to = int32(at + s), int32(to + t)
+        if LOOPS > 4:
+            rest, s, t = along(rest, n4, f4, h4, a4, b4)
+            at, to = int32(at + s), int32(to + t)
+        return at, to
+
+    return further
+
+
 def make_move(SOURCE: str, TARGET: str, LOOPS: int) -> Callable[..., None]:
     """An element at a time; ``valid`` elements along the fastest axis are followed by zeros."""
     read, write, word = _access(SOURCE, TARGET)
+    further = _further(LOOPS - 1)
 
     def move(
         source, target, start, total, valid,
@@ -57,21 +87,10 @@ def make_move(SOURCE: str, TARGET: str, LOOPS: int) -> Callable[..., None]:
         while i < total:
             rest, at, to = along(i, n0, f0, h0, a0, b0)
             inside = int32(i - rest * n0) < valid
-            if LOOPS > 1:
-                rest, s, t = along(rest, n1, f1, h1, a1, b1)
-                at, to = int32(at + s), int32(to + t)
-            if LOOPS > 2:
-                rest, s, t = along(rest, n2, f2, h2, a2, b2)
-                at, to = int32(at + s), int32(to + t)
-            if LOOPS > 3:
-                rest, s, t = along(rest, n3, f3, h3, a3, b3)
-                at, to = int32(at + s), int32(to + t)
-            if LOOPS > 4:
-                rest, s, t = along(rest, n4, f4, h4, a4, b4)
-                at, to = int32(at + s), int32(to + t)
-            if LOOPS > 5:
-                rest, s, t = along(rest, n5, f5, h5, a5, b5)
-                at, to = int32(at + s), int32(to + t)
+            at, to = further(
+                rest, at, to, n1, f1, h1, a1, b1, n2, f2, h2, a2, b2,
+                n3, f3, h3, a3, b3, n4, f4, h4, a4, b4, n5, f5, h5, a5, b5,
+            )  # fmt: skip
             if inside:
                 write(target, uint32(to), read(source, uint32(start + at)))
             else:
@@ -84,7 +103,7 @@ def make_move(SOURCE: str, TARGET: str, LOOPS: int) -> Callable[..., None]:
 def make_weave(SOURCE: str, TARGET: str, LOOPS: int) -> Callable[..., None]:
     """Four elements at a time, ``apart`` in the source; ``valid`` along the fastest axis, which are followed
     by zeros. That axis is counted in fours."""
-    read, write4 = reader(SOURCE), writer4(TARGET)
+    read, write4, further = reader(SOURCE), writer4(TARGET), _further(LOOPS - 1)
 
     def weave(
         source, target, start, total, valid, apart,
@@ -94,15 +113,9 @@ def make_weave(SOURCE: str, TARGET: str, LOOPS: int) -> Callable[..., None]:
         while i < total:
             rest, at, to = along(i, n0, f0, h0, a0, b0)
             left = int32(valid - 4 * (i - rest * n0))
-            if LOOPS > 1:
-                rest, s, t = along(rest, n1, f1, h1, a1, b1)
-                at, to = int32(at + s), int32(to + t)
-            if LOOPS > 2:
-                rest, s, t = along(rest, n2, f2, h2, a2, b2)
-                at, to = int32(at + s), int32(to + t)
-            if LOOPS > 3:
-                rest, s, t = along(rest, n3, f3, h3, a3, b3)
-                at, to = int32(at + s), int32(to + t)
+            at, to = further(
+                rest, at, to, n1, f1, h1, a1, b1, n2, f2, h2, a2, b2, n3, f3, h3, a3, b3,
+            )  # fmt: skip
             at = int32(start + at)
             p, q, r, s = float32(0), float32(0), float32(0), float32(0)
             if left > 0:
@@ -126,6 +139,7 @@ def make_turn(SOURCE: str, TARGET: str, LOOPS: int, TILE: int, THREADS: int) -> 
     TILE by TILE lie along the rows and columns of the source; LOOPS axes, none or more, stand around them.
     """
     read, write, word = _access(SOURCE, TARGET)
+    further = _further(LOOPS)
     ROWS = THREADS // TILE
     STEPS = TILE // ROWS
     LINE = TILE + 1
@@ -144,18 +158,9 @@ def make_turn(SOURCE: str, TARGET: str, LOOPS: int, TILE: int, THREADS: int) -> 
             outer = quotient(rest, fd, hd)
             v = int32((rest - outer * down) * TILE)
             at, to = int32(start), int32(0)
-            if LOOPS > 0:
-                outer, s, t = along(outer, n0, f0, h0, a0, b0)
-                at, to = int32(at + s), int32(to + t)
-            if LOOPS > 1:
-                outer, s, t = along(outer, n1, f1, h1, a1, b1)
-                at, to = int32(at + s), int32(to + t)
-            if LOOPS > 2:
-                outer, s, t = along(outer, n2, f2, h2, a2, b2)
-                at, to = int32(at + s), int32(to + t)
-            if LOOPS > 3:
-                outer, s, t = along(outer, n3, f3, h3, a3, b3)
-                at, to = int32(at + s), int32(to + t)
+            at, to = further(
+                outer, at, to, n0, f0, h0, a0, b0, n1, f1, h1, a1, b1, n2, f2, h2, a2, b2, n3, f3, h3, a3, b3,
+            )  # fmt: skip
             i, at = int32(u + x), int32(at + u + x)
             for k in range(STEPS):
                 j = int32(v + y + k * ROWS)
