@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from strategies import Builder
 
@@ -9,6 +11,7 @@ from nbcnn.ir import Graph, Node, Sample, Weight
 from nbcnn.ops.dense import Dense
 from nbcnn.ops.pool import MaxPool
 from nbcnn.ops.reshape import Reshape
+from nbcnn.ops.split import Split
 
 
 def graph_of(sample: Sample, arrays: list[np.ndarray], pixels: bool) -> tuple[Graph, Node]:
@@ -48,3 +51,23 @@ def as_pixels(build: Builder, x: str) -> str:
     if rank == 2:
         return build(f"{x}.pixels", Dense(int(build.types[x].shape[1])), x)
     return build(f"{x}.pixels", MaxPool((1,) * (rank - 2)), x)
+
+
+def sources(build: Builder, *shape: int) -> list[str]:
+    """A value as the caller gives it, and one that a kernel wrote."""
+    x = build.input(*shape)
+    return [x, as_pixels(build, x)]
+
+
+def split_apart(build: Builder, values: Iterable[str], axis: int) -> list[str]:
+    """The parts of each value: its first along ``axis``, and the others if there are any."""
+    outputs: list[str] = []
+    for number, value in enumerate(values):
+        extent = int(build.types[value].shape[axis])
+        op = Split((1, extent - 1) if extent > 1 else (1,), axis)
+        types = op.infer(build.types[value])
+        parts = [f"part{number}.{i}" for i in range(len(types))]
+        build.types |= dict(zip(parts, types, strict=True))
+        build.nodes.append(Node(f"split{number}", op, (value,), tuple(parts)))
+        outputs += parts
+    return outputs

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from device_graphs import as_pixels, check, compiled, families, refusal, run_record
+from single_node import sources, split_apart
 from strategies import Builder
 
-from nbcnn.ir import Node, Op
+from nbcnn.ir import Op
 from nbcnn.ir.types import TensorType
 from nbcnn.kernels.base import Kernel
 from nbcnn.kernels.cuda.views import Alias, Parts
@@ -23,12 +24,6 @@ SHAPES = [(11, 2, 3), (1, 2, 2), (8, 3), (3, 2, 2, 3), (6, 3, 1)]
 PLACES = [(shape, axis) for shape in SHAPES for axis in (1, 2, -1) if axis <= len(shape)]
 
 
-def sources(build: Builder, *shape: int) -> list[str]:
-    """A value as the caller gives it, and one that a kernel wrote."""
-    x = build.input(*shape)
-    return [x, as_pixels(build, x)]
-
-
 @pytest.mark.parametrize("shape, axis", PLACES, ids=str)
 def test_concat(shape: tuple[int, ...], axis: int) -> None:
     build = Builder()
@@ -40,15 +35,7 @@ def test_concat(shape: tuple[int, ...], axis: int) -> None:
 @pytest.mark.parametrize("shape, axis", PLACES, ids=str)
 def test_split(shape: tuple[int, ...], axis: int) -> None:
     build = Builder()
-    extent = shape[axis - 1 if axis > 0 else axis]
-    sizes = (1, extent - 1) if extent > 1 else (1,)
-    outputs = []
-    for number, value in enumerate(sources(build, *shape)):
-        op, parts = Split(sizes, axis), [f"part{number}.{i}" for i in range(len(sizes))]
-        build.types |= dict(zip(parts, op.infer(build.types[value]), strict=True))
-        build.nodes.append(Node(f"split{number}", op, (value,), tuple(parts)))
-        outputs += parts
-    check(build.graph(*outputs))
+    check(build.graph(*split_apart(build, sources(build, *shape), axis)))
 
 
 @pytest.mark.parametrize(

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from single_node import as_pixels
+from single_node import sources, split_apart
 from sites import check, compiled, families
 from strategies import Builder
 
-from nbcnn.ir import Node
 from nbcnn.ops.concat import Concat
 from nbcnn.ops.conv2d import Conv2d
 from nbcnn.ops.reshape import Reshape
 from nbcnn.ops.slice import END, Slice
-from nbcnn.ops.split import Split
 from nbcnn.ops.unit_axes import Squeeze, Unsqueeze
 
 SHAPES = [(21, 5, 6), (1, 4, 5), (16, 6), (3, 4, 5, 6), (37, 1, 7), (6, 5, 1)]
 PLACES = [(shape, axis) for shape in SHAPES for axis in (1, 2, 3, -1) if axis <= len(shape)]
-
-
-def sources(build: Builder, *shape: int) -> list[str]:
-    """A value as the caller gives it, and one that a kernel wrote."""
-    x = build.input(*shape)
-    return [x, as_pixels(build, x)]
 
 
 @pytest.mark.parametrize("shape, axis", PLACES, ids=str)
@@ -39,15 +31,7 @@ def test_concat(shape: tuple[int, ...], axis: int) -> None:
 @pytest.mark.parametrize("shape, axis", PLACES, ids=str)
 def test_split(shape: tuple[int, ...], axis: int) -> None:
     build = Builder()
-    extent = shape[axis - 1 if axis > 0 else axis]
-    sizes = (1, extent - 1) if extent > 1 else (1,)
-    outputs = []
-    for number, value in enumerate(sources(build, *shape)):
-        op, parts = Split(sizes, axis), [f"part{number}.{i}" for i in range(len(sizes))]
-        build.types |= dict(zip(parts, op.infer(build.types[value]), strict=True))
-        build.nodes.append(Node(f"split{number}", op, (value,), tuple(parts)))
-        outputs += parts
-    check(build.graph(*outputs))
+    check(build.graph(*split_apart(build, sources(build, *shape), axis)))
 
 
 SLICES = [
