@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from precisions import ROUNDOFF
 from run_steps import Memory, emit
 
 from nbcnn import reference
@@ -16,7 +17,6 @@ from nbcnn.ops.arithmetic import Add
 from nbcnn.ops.fused import Body, Fused
 from nbcnn.options import CompileOptions
 
-STORED = {"f32": 0.0, "f16": 2.0**-11, "bf16": 2.0**-8}
 FINITE = 3.0
 """What pads pixels, and lies around slots."""
 
@@ -84,4 +84,4 @@ def excess(
     found = memory.get(out, type_.extents(batch)).astype(np.float32)
     operands = [*arrays, *(w.array for _, w in site.weights)]
     operands = [np.asarray(a, np.float32) for a in operands]
-    return reference.excess(site.op, operands, [found], *kernel.rounding, STORED[kind])
+    return reference.excess(site.op, operands, [found], *kernel.rounding, ROUNDOFF[kind])

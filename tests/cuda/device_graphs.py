@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from conformance import excesses
 from launch_plain import device, target
+from precisions import NARROW, stored
 from run_steps import Memory, emit
 from strategies import Builder
 
@@ -18,9 +19,6 @@ from nbcnn.kernels.layouts import PLAIN, View, nhwc
 from nbcnn.lower.device_build import compile_graph
 from nbcnn.ops.batch_norm import BatchNorm
 from nbcnn.options import CompileOptions
-
-STORED = {"float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8}
-"""Precision -> half of the distance of two numbers as images are stored, relative to them."""
 
 
 def compiled(graph: Graph, precision: str = "float32"):
@@ -46,13 +44,15 @@ def families(model, batch: int = 1) -> list[str]:
     return [row.family for row in model.explain(batch)]
 
 
-def check(graph: Graph, *absent: str, precisions: tuple[str, ...] = tuple(STORED), batch: int = 2) -> None:
+def check(
+    graph: Graph, *absent: str, precisions: tuple[str, ...] = ("float32", *NARROW), batch: int = 2
+) -> None:
     """Right within its bound, without a step of the reference or of a family in ``absent``."""
     for precision in precisions:
         model = compiled(graph, precision)
         used = families(model, batch)
         assert not {"reference", *absent} & set(used), used
-        found = excesses(model, coarse(graph, batch), STORED[precision])
+        found = excesses(model, coarse(graph, batch), stored(precision))
         wrong = {name: excess for name, excess in found.items() if not excess <= 1}
         assert not wrong, f"{precision}: times over the bound: {wrong}"
 

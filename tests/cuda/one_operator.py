@@ -6,15 +6,13 @@ import warnings
 
 import numpy as np
 from launch_plain import KINDS, device
+from precisions import ROUNDOFF
 
 from nbcnn import reference
 from nbcnn.ir import Graph, Node, Op, TensorType, Weight
 from nbcnn.kernels.base import Site
 from nbcnn.lower.device_build import compile_graph
 from nbcnn.options import CompileOptions
-
-ROUNDOFF = {"f32": 0.0, "f16": 2.0**-11, "bf16": 2.0**-8}
-"""Unit roundoff of what images are stored in, beside float32."""
 
 
 def coarse(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

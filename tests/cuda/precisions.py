@@ -7,8 +7,16 @@ import numpy as np
 from nbcnn.kernels.cuda.packing import from_kind, to_kind
 from nbcnn.target import STORED as KINDS
 
-ROUNDING = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
-"""Unit roundoff of what images are stored in, where that is not float32."""
+ROUNDOFF = {"f32": 0.0, "f16": 2.0**-11, "bf16": 2.0**-8}
+"""Unit roundoff of the types that images are stored in, beside that of float32 in which all is computed."""
+
+NARROW = ("float16", "bfloat16")
+"""Precisions that store images in fewer bits."""
+
+
+def stored(precision: str) -> float:
+    """Unit roundoff of images at a precision, as `reference.excess` takes it."""
+    return ROUNDOFF[KINDS[precision]]
 
 
 def representable(inputs: dict[str, np.ndarray], precision: str) -> dict[str, np.ndarray]:

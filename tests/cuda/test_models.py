@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conformance import excesses, excesses_of, inputs_of
 from launch_plain import device
-from precisions import ROUNDING, representable
+from precisions import NARROW, representable, stored
 
 import nbcnn
 from nbcnn.lower.device_build import compile_graph
@@ -26,9 +26,9 @@ def test_equal_to_the_cpu(name: str) -> None:
         np.testing.assert_allclose(values[output], wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("precision", ROUNDING)
+@pytest.mark.parametrize("precision", NARROW)
 def test_stored_narrower(precision: str) -> None:
     graph = nbcnn.optimize(nbcnn.load("digits"))
     model = compile_graph(graph, CompileOptions(precision=precision, keep_values=True), launcher=device())
-    found = excesses(model, representable(inputs_of(graph, 2), precision), ROUNDING[precision])
+    found = excesses(model, representable(inputs_of(graph, 2), precision), stored(precision))
     assert max(found.values()) <= 1, found

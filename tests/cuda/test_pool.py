@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from launch_plain import KINDS, target
-from one_operator import ROUNDOFF, check, coarse, one, site
+from one_operator import check, coarse, one, site
+from precisions import ROUNDOFF
 from run_steps import Memory, emit
 
 from nbcnn import reference

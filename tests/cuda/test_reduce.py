@@ -8,7 +8,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 from launch_plain import KINDS, target
-from one_operator import ROUNDOFF, check, coarse, site
+from one_operator import check, coarse, site
+from precisions import ROUNDOFF
 from run_steps import Memory, emit
 from single_node import as_pixels
 from strategies import Builder

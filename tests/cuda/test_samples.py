@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensor_bounds
 from launch_plain import device
+from precisions import stored
 from single_node import graph_of, served
 
 from nbcnn import ops, reference
@@ -18,9 +19,6 @@ from nbcnn.kernels.layouts import PLAIN
 from nbcnn.lower.device_build import compile_graph
 from nbcnn.options import CompileOptions
 from nbcnn.target import STORED as KINDS
-
-STORED = {"float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8}
-"""Unit roundoff of what images are stored in, beside float32."""
 
 LARGEST = {"float32": np.inf, "float16": 65504.0, "bfloat16": np.inf}
 """The largest number that is stored."""
@@ -70,5 +68,5 @@ def test_samples(name: str, precision: str, operands) -> None:
                 data, weights = read[: len(choice.site.data)], read[len(choice.site.data) :]
                 found = tensor_bounds.excess(sample.op, data, weights, results, precision, choice.kernel.name)
             else:
-                found = reference.excess(sample.op, read, results, *rounding, STORED[precision])
+                found = reference.excess(sample.op, read, results, *rounding, stored(precision))
             assert found <= 1, f"{sample.op} of {sample.types}, pixels {pixels}: {found} times the bound"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conformance import excesses, inputs_of
 from launch_plain import device
-from precisions import ROUNDING, representable
+from precisions import representable, stored
 
 import nbcnn
 from nbcnn import resources
@@ -22,6 +22,6 @@ def test_nodes(name: str, precision: str) -> None:
     graph = nbcnn.optimize(nbcnn.load(name))
     model = compile_graph(graph, CompileOptions(precision=precision, keep_values=True), launcher=device())
     inputs = representable(inputs_of(graph, 2), precision)
-    found = excesses(model, inputs, ROUNDING.get(precision, 0.0))
+    found = excesses(model, inputs, stored(precision))
     wrong = {node: excess for node, excess in found.items() if not excess <= 1}
     assert not wrong, wrong
